@@ -1,0 +1,90 @@
+# Everything a newcomer or a machine types. `make` alone lists it. Needs Python 3.11 or newer with venv; no Node, no GPU.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# The first Python that starts and is new enough; override with `make PYTHON=/path/to/python …`.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3 python,$(shell \
+	$(p) -c 'import sys, venv, ensurepip; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+QUICKSTART := notebooks/01_quickstart.ipynb
+OLD_KERNEL := .cache/ipykernel-6.29
+PYTEST := $(BIN)/python -m pytest
+
+# A stamp a set of packages: made anew only when what it was installed from has changed.
+INSTALLED := $(VENV)/installed
+TEST_INSTALLED := $(VENV)/installed-test
+OLD_KERNEL_INSTALLED := $(OLD_KERNEL)/installed
+
+.PHONY: help demo lab test lint unit contract install notebooks browser format clean
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED)  ## Install, run the quickstart headless, print its metrics
+	$(BIN)/python notebooks/run.py $(QUICKSTART) build/01_quickstart.ipynb
+
+lab: $(INSTALLED)  ## Open the quickstart in JupyterLab
+	$(BIN)/jupyter lab $(QUICKSTART)
+
+# One after the other, quickest first, also under `make -j`: they share two cores and measure times.
+test:  ## All checks and tests
+	$(MAKE) lint
+	$(MAKE) unit
+	$(MAKE) contract
+	$(MAKE) install
+	$(MAKE) notebooks
+	$(MAKE) browser
+
+lint: $(TEST_INSTALLED)  ## ruff, pyright, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo
+
+unit: $(TEST_INSTALLED)  ## Unit tests
+	$(PYTEST) tests/unit
+
+contract: $(TEST_INSTALLED)  ## One suite over every plug-in
+	$(PYTEST) tests/contract
+
+install: $(TEST_INSTALLED)  ## The wheel, the import budget, the constraints
+	$(PYTEST) tests/install
+
+notebooks: $(TEST_INSTALLED) $(OLD_KERNEL_INSTALLED)  ## Notebooks and real kernels
+	$(PYTEST) tests/notebooks
+
+browser: $(TEST_INSTALLED)  ## JupyterLab in the system's Chromium
+	$(PYTEST) tests/browser
+
+format: $(TEST_INSTALLED)  ## Rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove what was built and installed; runs/ stays
+	rm -rf $(VENV) .cache build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed (Debian: apt install python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade 'pip>=25.1'
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --constraint constraints.txt --editable '.[demo]'
+	touch $@
+
+# Newer pips alone know dependency groups (25.1).
+$(TEST_INSTALLED): $(INSTALLED)
+	$(PIP) install --constraint constraints.txt --group test
+	touch $@
+
+# The kernel of Binder and Colab images, beside the current one; its dependencies are those of the current one.
+$(OLD_KERNEL_INSTALLED): | $(INSTALLED)
+	rm -rf $(OLD_KERNEL)
+	$(PIP) install --quiet --no-deps --target $(OLD_KERNEL) ipykernel==6.29.5
+	touch $@

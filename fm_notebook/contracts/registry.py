@@ -1,0 +1,89 @@
+"""Plug-ins by name, found without importing them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from fm_notebook.errors import FMError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T]):
+    """The plug-ins of one kind: the modules of a folder, entry points of installed packages and files registered by hand.
+
+    A plug-in's module has one object called `attribute`; a module ``fill_mask.py`` is the plug-in ``fill-mask``. Modules
+    are imported when first asked for.
+
+    Parameters
+    ----------
+    kind : str
+        Singular name of the kind, such as ``"task"``; entry points are read from the group ``fm_notebook.<kind>s``.
+    package : str
+        Dotted name of the folder.
+    attribute : str
+        Name of the object in each module; by default `kind`.
+    """
+
+    def __init__(self, kind: str, package: str, attribute: str = ""):
+        self.kind, self.package, self.attribute = kind, package, attribute or kind
+        self._files: dict[str, Path] = {}
+        self._loaded: dict[str, T] = {}
+
+    def register(self, path: str | Path) -> str:
+        """Add the plug-in of a file such as ``my_task.py``; returns its name."""
+        path = Path(path).resolve(strict=True)
+        name = path.stem.replace("_", "-")
+        self._files[name] = path
+        self._loaded.pop(name, None)
+        return name
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._modules(), *self._entry_points(), *self._files}))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in set(self)
+
+    def _modules(self) -> dict[str, str]:
+        found = importlib.util.find_spec(self.package)
+        folders = list(found.submodule_search_locations or []) if found else []
+        return {m.name.replace("_", "-"): f"{self.package}.{m.name}" for m in pkgutil.iter_modules(folders) if m.name[0] != "_"}
+
+    def _entry_points(self) -> dict[str, importlib.metadata.EntryPoint]:
+        return {point.name: point for point in importlib.metadata.entry_points(group=f"fm_notebook.{self.kind}s")}
+
+    def _load(self, name: str) -> T:
+        if path := self._files.get(name):
+            return getattr(_import_file(path), self.attribute)
+        if module := self._modules().get(name):
+            return getattr(importlib.import_module(module), self.attribute)
+        if point := self._entry_points().get(name):
+            return point.load()
+        raise FMError(f"unknown.{self.kind}", name=name, known=", ".join(self), hint=did_you_mean(name, list(self)))
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"fm_notebook_registered_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,171 @@
+"""What jobs give back: frozen values with ``n`` and intervals. Rounding happens only when they are shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from fm_notebook.contracts.specs import DataRef, Frozen
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Interval(Frozen):
+    """A confidence interval ``[low, high]`` at `level` (0 to 1), by `method` (``wilson``, ``bootstrap``)."""
+
+    low: float
+    high: float
+    level: float = 0.95
+    method: str
+
+
+class Score(Frozen):
+    """A metric's `value` over `n` items with its interval, if one is defined."""
+
+    name: str
+    value: float
+    n: int
+    interval: Interval | None = None
+
+
+class ClassScores(Frozen):
+    """Precision, recall and F1 of one class; `support` is the number of rows that have it."""
+
+    label: str
+    precision: Score
+    recall: Score
+    f1: Score
+    support: int
+
+
+class DataFacts(Frozen):
+    """What was counted in the data of a run; nothing is dropped without being counted here.
+
+    Attributes
+    ----------
+    labels : list of str
+        Names in the order of the model's outputs.
+    train_rows, eval_rows : int
+        Rows used.
+    train_label_counts, eval_label_counts : list of int
+        Rows a label, in the order of `labels`.
+    missing_rows : int
+        Rows left out of train and eval because text or label is missing.
+    shared_texts : int
+        Rows of eval whose text also stands in train (they are kept, and named).
+    duplicate_texts : int
+        Rows of train whose text stands there more than once, beyond the first.
+    held_out : bool
+        Whether eval was split from train by seed.
+    stratified : bool
+        Whether that split kept the label shares.
+    truncated_share, unknown_share : float or None
+        Share (0 to 1) of texts longer than ``max_length`` and of unknown tokens; known after tokenising.
+    """
+
+    labels: list[str]
+    train_rows: int
+    eval_rows: int
+    train_label_counts: list[int]
+    eval_label_counts: list[int]
+    missing_rows: int = 0
+    shared_texts: int = 0
+    duplicate_texts: int = 0
+    held_out: bool = False
+    stratified: bool = False
+    truncated_share: float | None = None
+    unknown_share: float | None = None
+
+
+class RunResult(Frozen):
+    """What a fine-tuning run came to.
+
+    Attributes
+    ----------
+    metrics : dict
+        Held-out scores of the model in ``model/``, by name.
+    best_step : int
+        Step whose weights ``model/`` holds.
+    steps : int
+        Optimiser steps done.
+    metric : str
+        Metric by which the best step was chosen.
+    n_eval : int
+        Held-out rows.
+    seconds : dict
+        Wall seconds by phase: ``load``, ``tokenize``, ``train``, ``evaluate``, ``save``.
+    examples_per_second, tokens_per_second : float
+        Of the training steps alone.
+    peak_memory_bytes : int
+        Peak of the device's memory, or of the worker process on CPU.
+    """
+
+    metrics: dict[str, float]
+    best_step: int
+    steps: int
+    metric: str
+    n_eval: int
+    seconds: dict[str, float]
+    examples_per_second: float
+    tokens_per_second: float
+    peak_memory_bytes: int
+
+
+class Evaluation(Frozen):
+    """Scores of one model on one data set.
+
+    Attributes
+    ----------
+    scores : list of Score
+        ``accuracy`` (Wilson), ``macro_f1`` (bootstrap), ``loss`` and others over all rows.
+    classes : list of ClassScores
+    confusion : list of list of int
+        Rows are true labels, columns predictions, shape ``(C, C)``.
+    trained_rows : int
+        Rows whose text the run was trained on (they are counted, not dropped).
+    untrained_head : bool
+        Whether the model had no head for this task, so that one was drawn at random: expect chance.
+    """
+
+    model: str
+    run: str | None = None
+    data: DataRef
+    labels: list[str]
+    n: int
+    missing_rows: int = 0
+    scores: list[Score]
+    classes: list[ClassScores]
+    confusion: list[list[int]]
+    trained_rows: int = 0
+    untrained_head: bool = False
+    truncated_share: float = 0.0
+    unknown_share: float = 0.0
+    seed: int = 0
+    seconds: float = 0.0
+    spec: dict[str, Any] = Field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Score:
+        """The score called `name`, such as ``"accuracy"``."""
+        for score in self.scores:
+            if score.name == name:
+                return score
+        raise KeyError(name)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a score: columns ``label`` (None: over all rows), ``metric``, ``value``, ``low``, ``high``, ``n``."""
+        import pandas as pd
+
+        rows = [(None, score) for score in self.scores]
+        rows += [(c.label, score) for c in self.classes for score in (c.precision, c.recall, c.f1)]
+        return pd.DataFrame(
+            {
+                "label": [label for label, _ in rows],
+                "metric": [score.name for _, score in rows],
+                "value": [score.value for _, score in rows],
+                "low": [score.interval.low if score.interval else None for _, score in rows],
+                "high": [score.interval.high if score.interval else None for _, score in rows],
+                "n": [score.n for _, score in rows],
+            }
+        )

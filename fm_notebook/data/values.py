@@ -1,0 +1,130 @@
+"""Rows that are already in memory: frames, datasets, lists and dicts."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from fm_notebook.data.wording import listed
+from fm_notebook.errors import DataError
+
+
+def from_value(value: Any, *, field: str, line: int | None = None) -> pa.Table:
+    """The rows of a pandas, polars or Arrow table, a ``datasets.Dataset``, a list of dicts or a dict of lists.
+
+    pandas and datasets are recognised without being imported: who has such a value has imported them. An index is dropped.
+    Columns of mixed types become text.
+
+    Raises
+    ------
+    DataError
+        If `value` is none of these, or its columns differ in length or have equal names.
+    """
+    if _is(value, "pandas", "DataFrame"):
+        table = _from_columns([str(name) for name in value.columns], (value.iloc[:, i] for i in range(value.shape[1])))
+    elif _is(value, "datasets", "Dataset"):
+        table = _from_dataset(value)
+    elif _is(value, "datasets", "DatasetDict"):
+        raise DataError("data.splits", line=line, field=field, splits=listed(list(value)), first=next(iter(value), "train"))
+    elif isinstance(value, pa.Table):
+        table = value
+    elif _is(value, "pandas", "Series"):
+        raise DataError("data.series", line=line, field=field)
+    elif isinstance(value, Mapping) and value and all(_is_column(column) for column in value.values()):
+        table = _from_mapping(value, field, line)
+    elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and all(isinstance(row, Mapping) for row in value):
+        table = from_rows(value)
+    else:
+        table = _from_capsule(value, field, line)
+    return unique_names(table, field, line)
+
+
+def from_rows(rows: Sequence[Mapping[Any, Any]]) -> pa.Table:
+    """A table of dicts whose keys may differ; a key that a row lacks is missing there. Columns stand in the order first met."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    return _from_columns([str(name) for name in names], ([row.get(name) for row in rows] for name in names))
+
+
+def unique_names(table: pa.Table, field: str, line: int | None = None) -> pa.Table:
+    """`table`, unless two of its columns have one name.
+
+    Raises
+    ------
+    DataError
+        If they have.
+    """
+    names = table.column_names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError("data.same_names", line=line, field=field, names=listed(twice))
+    return table
+
+
+def with_label_names(table: pa.Table, names: Mapping[str, Sequence[str]]) -> pa.Table:
+    """`table` with the class numbers of some columns replaced by their names, in that order (a dictionary type).
+
+    A negative number means that there is no label: the convention of ``datasets`` for test sets.
+    """
+    for column, labels in names.items():
+        position = table.schema.get_field_index(column)
+        if position < 0 or not pa.types.is_integer(table.schema.types[position]):
+            continue
+        codes = table.column(position).fill_null(-1).to_numpy()
+        indices = pa.array(codes, pa.int32(), mask=(codes < 0) | (codes >= len(labels)))
+        array = pa.DictionaryArray.from_arrays(indices, pa.array(list(labels), pa.string()))
+        table = table.set_column(position, column, array)
+    return table
+
+
+def _is(value: object, module: str, name: str) -> bool:
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(value, kind)
+
+
+def _is_column(value: object) -> bool:
+    return isinstance(value, (list, tuple, pa.Array, pa.ChunkedArray)) or getattr(value, "ndim", None) == 1
+
+
+def _from_columns(names: Sequence[str], columns: Iterable[Any]) -> pa.Table:
+    arrays = [_array(column) for column in columns]
+    return pa.Table.from_arrays(arrays, names=list(names))
+
+
+def _array(column: Any) -> pa.Array | pa.ChunkedArray:
+    try:
+        return pa.array(column, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return pa.array([None if _is_missing(value) else str(value) for value in column], pa.large_string())
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or type(value).__name__ in {"NAType", "NaTType"} or (isinstance(value, float) and math.isnan(value))
+
+
+def _from_mapping(columns: Mapping[Any, Any], field: str, line: int | None) -> pa.Table:
+    lengths = {str(name): len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = listed([f"{name} ({length})" for name, length in lengths.items()])
+        raise DataError("data.lengths", line=line, field=field, lengths=told)
+    return _from_columns(list(lengths), columns.values())
+
+
+def _from_dataset(dataset: Any) -> pa.Table:
+    # The Arrow view honours selected and shuffled rows; flatten_indices() would write a copy to a cache of its own.
+    table = dataset.with_format("arrow")[:]
+    names = {name: feature.names for name, feature in dataset.features.items() if _is(feature, "datasets", "ClassLabel")}
+    return with_label_names(table, names)
+
+
+def _from_capsule(value: Any, field: str, line: int | None) -> pa.Table:
+    try:
+        if hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__"):
+            return pa.table(value)
+        if hasattr(value, "to_arrow"):
+            return pa.table(value.to_arrow())
+    except (pa.ArrowException, TypeError, ValueError):
+        pass  # a series, or a lazy frame: told below by its type
+    raise DataError("data.kind", line=line, field=field, kind=type(value).__name__)

@@ -1,0 +1,77 @@
+"""How much memory a run takes, and what running out of it looks like."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass, field
+
+import psutil
+import torch
+
+_PROCESS = psutil.Process()
+
+
+def used(device: torch.device) -> int:
+    """Bytes in use: of tensors on a GPU, of the whole process on CPU (20 µs)."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.current_allocated_memory()
+    return _PROCESS.memory_info().rss
+
+
+@dataclass
+class Peak:
+    """The most memory that a run took, in bytes.
+
+    On CPU the system knows the peak of the process's whole life only: it is the run's if it rose meanwhile, else the
+    largest value seen at a step's end stands for it.
+    """
+
+    device: torch.device
+    seen: int = 0
+    _before: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        self._before = _peak_of_process()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def see(self) -> int:
+        """Memory in use now, remembered if it is the most so far."""
+        now = used(self.device)
+        self.seen = max(self.seen, now)
+        return now
+
+    @property
+    def bytes(self) -> int:
+        """The peak so far."""
+        if self.device.type == "cuda":
+            return max(self.seen, torch.cuda.max_memory_allocated(self.device))
+        after = _peak_of_process()
+        return max(self.seen, after) if self.device.type == "cpu" and after > self._before else self.seen
+
+
+def free() -> None:
+    """Give back what nobody refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that a tensor did not fit; on CPU torch raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def _peak_of_process() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return getattr(_PROCESS.memory_info(), "peak_wset", 0)
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

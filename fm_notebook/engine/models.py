@@ -1,0 +1,213 @@
+"""Models and tokenizers from where a `ModelRef` says, refused in words before anything unsafe is read."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fm_notebook.contracts.specs import ModelRef
+from fm_notebook.errors import ModelError
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What to load and how: references to weights and tokenizer, what the user allows, and the seed of a fresh head."""
+
+    model: ModelRef
+    tokenizer: ModelRef | None = None
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    dropout: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in fp32 on the CPU; `fresh` names the parameters that were drawn at random, because the weights lack them."""
+
+    model: Any
+    fresh: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the model's outputs, in their order."""
+        names = self.model.config.id2label
+        return [str(names[i]) for i in range(len(names))]
+
+
+def load_tokenizer(source: ModelSource) -> Any:
+    """The tokenizer, with a padding token (one of its own special tokens, if it was made without).
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it needs code or has no token to pad with.
+    """
+    from transformers import AutoTokenizer
+
+    ref = source.tokenizer or source.model
+    with _named(ref, "weights.no_tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(ref.location, trust_remote_code=source.trust_remote_code, **_options(ref))
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes up where the vocabulary is missing
+        raise ModelError("weights.no_tokenizer", name=ref.source, reason="")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        raise ModelError("weights.no_pad_token", name=ref.source)
+    return tokenizer
+
+
+def load_classifier(source: ModelSource, labels: Sequence[str] | None) -> Loaded:
+    """A model that gives one logit a label; ``labels=None`` keeps the model's own head and names.
+
+    Raises
+    ------
+    ModelError
+        If the model is not there, is only there as pickle or code (and that was not allowed), does not fit its weights, or its
+        architecture has no form for classifying sequences.
+    """
+    ref = source.model
+    refuse_unsafe(source)
+    config = _config(source)
+    if labels is not None:
+        config.num_labels = len(labels)
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: i for i, label in enumerate(labels)}
+        config.problem_type = "single_label_classification"
+    if source.dropout is not None:
+        _set_dropout(config, source.dropout)
+    torch.manual_seed(source.seed)
+    with _named(ref, "weights.no_sequence_head", architecture=config.model_type):
+        model, info = _loader(ref).from_pretrained(
+            ref.location, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
+            trust_remote_code=source.trust_remote_code, use_safetensors=None if source.allow_pickle or ref.file else True,
+            **_options(ref),
+        )  # fmt: skip
+    fresh = sorted({*info["missing_keys"], *(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])})
+    _check_backbone(model, fresh, ref)
+    return Loaded(model, tuple(fresh))
+
+
+def has_head(source: ModelSource) -> bool:
+    """Whether the weights were saved with a head for classifying sequences."""
+    refuse_unsafe(source)
+    if source.model.class_path:
+        return True
+    return any(name.endswith("ForSequenceClassification") for name in _config(source).architectures or [])
+
+
+def set_pad_token(model: Any, tokenizer: Any) -> None:
+    """Tell the model which token is padding: GPT-like heads read the last token before it."""
+    if model.config.pad_token_id is None or model.config.pad_token_id != tokenizer.pad_token_id:
+        model.config.pad_token_id = tokenizer.pad_token_id
+
+
+def longest_text(model: Any, tokenizer: Any) -> int:
+    """Most tokens that model and tokenizer take, special ones included."""
+    most = int(min(tokenizer.model_max_length, 2**31 - 1))
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Embedding) and name.rpartition(".")[2] in ("position_embeddings", "wpe"):
+            reserved = 0 if module.padding_idx is None else module.padding_idx + 1  # RoBERTa counts from its padding on
+            most = min(most, module.num_embeddings - reserved)
+    return most
+
+
+def refuse_unsafe(source: ModelSource) -> None:
+    """Refuse pickled weights and code from the model's folder unless the user allowed them; reads no weights.
+
+    Raises
+    ------
+    ModelError
+        If something unsafe would be needed, or there is no model.
+    """
+    ref = source.model
+    settings = _settings(ref)
+    if settings.get("auto_map") and not source.trust_remote_code:
+        raise ModelError("weights.remote_code", name=ref.source)
+    folder = Path(ref.location)
+    if ref.kind == "hub" or ref.file or source.allow_pickle or any(folder.glob("*.safetensors")):
+        return
+    if pickled := sorted(path.name for pattern in PICKLES for path in folder.glob(pattern)):
+        raise ModelError("weights.pickle", name=ref.source, files=", ".join(pickled))
+    raise ModelError("weights.no_weights", name=ref.source, folder=str(folder))
+
+
+def _settings(ref: ModelRef) -> dict[str, Any]:
+    from transformers import PretrainedConfig
+
+    if ref.kind != "hub" and not ref.file and not (Path(ref.location) / "config.json").is_file():
+        raise ModelError("weights.no_config", name=ref.source, folder=ref.location)
+    with _named(ref, "weights.not_found"):
+        return PretrainedConfig.get_config_dict(ref.location, **_options(ref))[0]
+
+
+def _config(source: ModelSource) -> Any:
+    from transformers import AutoConfig
+
+    ref = source.model
+    with _named(ref, "weights.unknown_architecture"):
+        if ref.class_path:
+            return _class(ref).config_class.from_pretrained(ref.location)
+        return AutoConfig.from_pretrained(ref.location, trust_remote_code=source.trust_remote_code, **_options(ref))
+
+
+def _loader(ref: ModelRef) -> Any:
+    from transformers import AutoModelForSequenceClassification
+
+    return _class(ref) if ref.class_path else AutoModelForSequenceClassification
+
+
+def _class(ref: ModelRef) -> Any:
+    module, _, name = ref.class_path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ModelError("weights.class_not_importable", name=ref.source, path=ref.class_path) from error
+
+
+def _options(ref: ModelRef) -> dict[str, Any]:
+    options: dict[str, Any] = {"local_files_only": ref.kind != "hub" or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")}
+    if ref.revision and ref.kind == "hub":
+        options["revision"] = ref.revision
+    if ref.file:
+        options["gguf_file"] = ref.file
+    return options
+
+
+@contextmanager
+def _named(ref: ModelRef, key: str, **values: str) -> Iterator[None]:
+    """Turn the errors of the loading libraries into ours; their first line is the reason."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+        if "does not appear to have a file named" in reason and "safetensors" in reason:
+            raise ModelError("weights.pickle", name=ref.source, files="pytorch_model.bin") from error
+        raise ModelError(key, name=ref.source, reason=reason, **values) from error
+
+
+def _set_dropout(config: Any, rate: float) -> None:
+    for name, value in vars(config).items():
+        if ("dropout" in name or name.endswith("pdrop")) and isinstance(value, int | float) and not isinstance(value, bool):
+            setattr(config, name, rate)
+
+
+def _check_backbone(model: Any, fresh: Sequence[str], ref: ModelRef) -> None:
+    """Weights of another architecture load without an error and leave everything random: that is one."""
+    prefix = f"{model.base_model_prefix}."
+    is_backbone: Callable[[str], bool] = lambda name: name.startswith(prefix) and ".pooler." not in name  # noqa: E731
+    backbone = [name for name, _ in model.named_parameters() if is_backbone(name)]
+    lost = [name for name in fresh if is_backbone(name)]
+    if backbone and len(lost) > len(backbone) / 2:
+        raise ModelError("weights.weights_do_not_fit", name=ref.source, missing=len(lost), total=len(backbone))

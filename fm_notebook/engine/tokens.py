@@ -1,0 +1,145 @@
+"""Texts to token ids, once, in batched calls, kept as flat ragged arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+CHUNK = 10_000  # texts a call: the tokenizer answers with Python lists, 30 times the size of our arrays
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of N texts, one after the other.
+
+    Attributes
+    ----------
+    ids : ndarray of int32, shape (T,)
+        Special tokens included, no padding.
+    offsets : ndarray of int64, shape (N + 1,)
+        Text ``i`` is ``ids[offsets[i]:offsets[i + 1]]``.
+    type_ids : ndarray of int8, shape (T,), or None
+        Segment of each token, where the model tells pairs apart by it.
+    pad_id : int
+        Token that fills batches up.
+    limit : int
+        Longest that a text may be, in tokens.
+    truncated : int
+        Texts that were longer and were cut.
+    unknown, plain : int
+        Unknown tokens, among all tokens that are not special.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    type_ids: np.ndarray | None
+    pad_id: int
+    limit: int
+    truncated: int
+    unknown: int
+    plain: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text, shape ``(N,)``."""
+        return np.diff(self.offsets)
+
+    @property
+    def truncated_share(self) -> float:
+        """Share of texts that were cut, 0 to 1."""
+        return self.truncated / max(1, len(self))
+
+    @property
+    def unknown_share(self) -> float:
+        """Share of plain tokens that the vocabulary does not know, 0 to 1."""
+        return self.unknown / max(1, self.plain)
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int) -> Tokens:
+    """Token ids of `texts` (or of pairs of texts), cut at `max_length` tokens.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+        Its own padding is switched off (some ``tokenizer.json`` pad every text to 128).
+    texts, pairs : sequence of str, length N
+    max_length : int
+        Special tokens count.
+    """
+    parts = [_chunk(tokenizer, *chunk, max_length) for chunk in _chunks(texts, pairs)]
+    lengths = np.concatenate([part.lengths for part in parts]) if parts else np.zeros(0, np.int64)
+    ids = np.concatenate([part.ids for part in parts]) if parts else np.zeros(0, np.int32)
+    types = np.concatenate([part.type_ids for part in parts]) if parts and parts[0].type_ids is not None else None
+    special = tokenizer.num_special_tokens_to_add(pairs is not None) * len(texts)
+    return Tokens(
+        ids=ids,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        type_ids=types,
+        pad_id=tokenizer.pad_token_id or 0,
+        limit=max_length,
+        truncated=sum(part.truncated for part in parts),
+        unknown=_count_unknown(tokenizer, ids),
+        plain=max(0, len(ids) - special),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    ids: np.ndarray
+    lengths: np.ndarray
+    type_ids: np.ndarray | None
+    truncated: int
+
+
+def _chunks(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[tuple[list[str], list[str] | None]]:
+    for start in range(0, len(texts), CHUNK):
+        stop = start + CHUNK
+        yield list(texts[start:stop]), None if pairs is None else list(pairs[start:stop])
+
+
+def _chunk(tokenizer: Any, texts: list[str], pairs: list[str] | None, max_length: int) -> _Part:
+    with_types = pairs is not None and "token_type_ids" in tokenizer.model_input_names
+    found = tokenizer(
+        texts, pairs, truncation=True, max_length=max_length, padding=False,
+        return_attention_mask=False, return_token_type_ids=with_types,
+    )  # fmt: skip
+    ids = found["input_ids"]
+    types = _flat(found["token_type_ids"], np.int8) if with_types else None
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    return _Part(_flat(ids, np.int32), lengths, types, _count_truncated(tokenizer, found, texts, pairs, lengths, max_length))
+
+
+def _flat(lists: Sequence[Sequence[int]], dtype: type) -> np.ndarray:
+    return np.concatenate([np.asarray(row, dtype) for row in lists]) if lists else np.zeros(0, dtype)
+
+
+def _count_truncated(
+    tokenizer: Any, found: Any, texts: list[str], pairs: list[str] | None, lengths: np.ndarray, limit: int
+) -> int:
+    if encodings := getattr(found, "encodings", None):
+        return sum(bool(encoding.overflowing) for encoding in encodings)
+    full = np.flatnonzero(lengths >= limit)  # a tokenizer written in Python does not tell: ask again for those that may be cut
+    if not len(full):
+        return 0
+    again = tokenizer([texts[i] for i in full], None if pairs is None else [pairs[i] for i in full], truncation=False)
+    return sum(len(row) > limit for row in again["input_ids"])
+
+
+def _count_unknown(tokenizer: Any, ids: np.ndarray) -> int:
+    unknown = tokenizer.unk_token_id
+    framing = {
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+        tokenizer.cls_token_id,
+        tokenizer.sep_token_id,
+        tokenizer.pad_token_id,
+    }
+    if unknown is None or unknown in framing:  # GPT-2 calls its end-of-text token the unknown one; it knows every byte
+        return 0
+    return int(np.count_nonzero(ids == unknown))

@@ -1,0 +1,74 @@
+"""The IPython magics: parse, one call of a verb, show. Loaded by ``%load_ext fm_notebook``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fm_notebook import messages
+from fm_notebook.magics import completion, formatters, frontend
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+PREFIX = "fm_"
+NAMES = ("finetune", "evaluate", "runs")
+_state: dict[int, tuple[list[str], list[Callable[[], None]]]] = {}
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics where their names are free, and with the prefix always; say what is still alive."""
+    if id(shell) in _state:
+        return
+    manager = shell.magics_manager
+    assert manager is not None
+    registered: list[str] = []
+    taken: list[str] = []
+    for name in NAMES:
+        magic = _lazily(shell, name)
+        free = name not in manager.magics["line"] and name not in manager.magics["cell"]
+        (registered if free else taken).append(name)
+        for alias in ([name] if free else []) + [PREFIX + name]:
+            manager.register_function(magic, magic_kind="line_cell", magic_name=alias)
+            if alias not in registered:
+                registered.append(alias)
+    undo = [frontend.accept_empty_bodies(shell, registered), completion.install(shell, registered), formatters.install(shell)]
+    _state[id(shell)] = (registered, undo)
+    if taken:
+        messages.say("load.taken", names=", ".join(taken), alias=f"%{PREFIX}{taken[0]}")
+    _name_living_jobs()
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take away what `load` added; jobs go on."""
+    registered, undo = _state.pop(id(shell), ([], []))
+    for kind in shell.magics_manager.magics.values():  # type: ignore[union-attr]
+        for name in registered:
+            kind.pop(name, None)
+    for each in undo:
+        each()
+
+
+def _lazily(shell: InteractiveShell, name: str) -> Callable[..., Any]:
+    """The magic, whose module is imported at its first call."""
+
+    def magic(line: str, cell: str | None = None) -> Any:
+        from importlib import import_module
+
+        return import_module(f"fm_notebook.magics.{name}").magic(shell, line, cell)
+
+    magic.__name__ = name
+    magic.__doc__ = messages.text(f"magic.{name}") + "\n\n" + messages.text("magic.more", name=name)
+    return magic
+
+
+def _name_living_jobs() -> None:
+    from fm_notebook.session.launchers.process import ensure_worker
+    from fm_notebook.session.run import each_run
+
+    alive = each_run(lambda run: not run.progress.over)
+    if alive:
+        names = ", ".join(f"{run.name} ({messages.text(f'state.{run.job.progress.state}')})" for run in alive)
+        messages.say("load.alive", names=names, first=alive[0].name)
+    for run in alive:
+        ensure_worker(run.job.queue)

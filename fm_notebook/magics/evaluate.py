@@ -1,0 +1,96 @@
+"""``%evaluate RUN DATA`` and its cell form."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from fm_notebook import messages, verbs
+from fm_notebook.contracts.results import Evaluation
+from fm_notebook.contracts.specs import EvaluateSpec
+from fm_notebook.errors import SpecError
+from fm_notebook.magics import arguments, body, frontend, manual, names
+from fm_notebook.magics.arguments import AGAIN, ON, QUIET, Flag
+from fm_notebook.session import launch
+from fm_notebook.session.binding import Assigned
+from fm_notebook.session.job import Job
+from fm_notebook.session.progress import Progress
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+FLAGS = (Flag("text", "COLUMN"), Flag("text_pair", "COLUMN"), Flag("label", "COLUMN"), AGAIN, ON, QUIET)
+SILENT_SECONDS = 1.0
+
+
+def magic(shell: InteractiveShell, line: str, cell: str | None) -> Evaluation | None:
+    """Score a run or a model on data; the value is the `Evaluation`."""
+    asked = arguments.parse(line, FLAGS, most_words=2)
+    if "help" in asked.on:
+        manual.show("evaluate", "%evaluate RUN DATA [--flags]", FLAGS, EvaluateSpec)
+        return None
+    fields = _fields(shell, asked, cell)
+    if not {"model", "data"} <= set(fields):
+        messages.say("example.evaluate")
+        return None
+    launched = verbs.prepare_evaluation(fields, again="again" in asked.on)
+    if launched.how == "reused":
+        messages.say("evaluate.reused", name=launched.job.name)
+    elif launched.how == "started":
+        launch.begin(launched.job, on=asked.values.get("on", "process"))  # type: ignore[arg-type]
+    launched.job.wait(_Teller(launched.job))
+    value = verbs.finish_evaluation(launched)
+    if cell is not None or not frontend.shows_value(shell, "evaluate", line):
+        if "quiet" not in asked.on:
+            from IPython.display import display
+
+            display(value)
+        return None if cell is not None else value
+    return value
+
+
+def _fields(shell: InteractiveShell, asked: arguments.Line, cell: str | None) -> dict[str, Assigned]:
+    """Fields of the line and of the body; a field may stand in one of them only."""
+    fields = {name: Assigned(value, value) for name, value in asked.values.items() if name != "on"}
+    for name, word in zip(("model", "data"), asked.words, strict=False):
+        fields[name] = (names.data if name == "data" else names.assigned)(word, shell.user_ns)
+    if cell:
+        written = body.evaluate(body.parse(cell, first_line=frontend.first_line(shell, cell)), shell.user_ns)
+        for name in set(fields) & set(written):
+            raise SpecError("body.also_on_line", line=written[name].line, field=name)
+        fields |= written
+    return fields
+
+
+class _Teller:
+    """Says, in one line that is updated in place, how far a job is that somebody waits for; silent for the first second."""
+
+    def __init__(self, job: Job):
+        self._job, self._since, self._handle, self._shown = job, time.monotonic(), None, ""
+
+    def __call__(self, progress: Progress) -> bool:
+        if time.monotonic() - self._since > SILENT_SECONDS or self._handle:
+            self._tell(self._words(progress))
+        return False
+
+    def _words(self, progress: Progress) -> str:
+        name = self._job.name
+        if progress.state == "queued":
+            return messages.text("wait.behind", name=name, behind=progress.behind or "…")
+        if progress.over:
+            return messages.text("evaluate.done", name=name, total=progress.items.total if progress.items else 0)
+        if progress.items:
+            return messages.text("evaluate.items", name=name, done=progress.items.done, total=progress.items.total)
+        return messages.text("evaluate.starting", name=name)
+
+    def _tell(self, words: str) -> None:
+        if words == self._shown:
+            return
+        from IPython.display import display
+
+        bundle = {"text/plain": words}
+        self._shown = words
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)

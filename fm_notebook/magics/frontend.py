@@ -1,0 +1,61 @@
+"""What we can know of, and ask from, the front end that a cell came from."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def request(shell: InteractiveShell) -> dict[str, Any]:
+    """The content of the request that is being executed: ``code``, ``allow_stdin``; empty outside a kernel."""
+    kernel = getattr(shell, "kernel", None)
+    return kernel.get_parent().get("content", {}) if kernel is not None else {}
+
+
+def shows_news(shell: InteractiveShell) -> bool:
+    """Whether somebody watches and updates from the background are shown, so that a cell need not wait.
+
+    nbclient, papermill and nbconvert do not allow stdin; Colab shows no updates from threads; a terminal has no panels.
+    """
+    return bool(request(shell).get("allow_stdin")) and "google.colab" not in sys.modules and not is_plain()
+
+
+def is_plain() -> bool:
+    """Whether the user asked for plain text."""
+    return os.environ.get("FM_NOTEBOOK_PLAIN", "") not in {"", "0"}
+
+
+def first_line(shell: InteractiveShell, cell: str) -> int:
+    """Line of the cell (from 1) at which the body of its cell magic starts; IPython drops leading blank lines."""
+    raw = request(shell).get("code", "")
+    body = cell.rstrip("\n")
+    return raw[: raw.rindex(body)].count("\n") + 1 if body and body in raw else 2
+
+
+def shows_value(shell: InteractiveShell, name: str, line: str) -> bool:
+    """Whether the value of the line magic ``%name line`` needs no showing by us.
+
+    It is the cell's last expression, which IPython shows, or it is assigned.
+    """
+    written = [each.strip() for each in request(shell).get("code", "").splitlines() if each.strip()]
+    call = re.compile(rf"^%(fm_)?{name}\b\s*{re.escape(line.strip())}$")
+    standing = [place for place, each in enumerate(written) if call.match(each)]
+    return not standing or standing == [len(written) - 1]
+
+
+def accept_empty_bodies(shell: InteractiveShell, names: Sequence[str]) -> Callable[[], None]:
+    """Let ``%%name …`` without a body reach the magic, which IPython refuses; returns how to undo that."""
+    alone = re.compile(rf"^%%({'|'.join(map(re.escape, names))})\b.*$")
+
+    def one_percent(lines: list[str]) -> list[str]:
+        filled = [line for line in lines if line.strip()]
+        return [filled[0][1:]] if len(filled) == 1 and alone.match(filled[0].rstrip()) else lines
+
+    shell.input_transformers_cleanup.append(one_percent)
+    return lambda: shell.input_transformers_cleanup.remove(one_percent)

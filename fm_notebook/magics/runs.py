@@ -1,0 +1,143 @@
+"""``%runs``: the runs and jobs of this project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fm_notebook import messages
+from fm_notebook.errors import ArgumentError, did_you_mean
+from fm_notebook.jobs import queue
+from fm_notebook.magics import arguments, finetune, manual, names
+from fm_notebook.magics.arguments import WAIT, Flag
+from fm_notebook.session import launch
+from fm_notebook.session.launchers.process import free_worker
+from fm_notebook.session.run import Run, each_run
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+FLAGS = (WAIT, Flag("yes"), Flag("weights"))
+
+
+def magic(shell: InteractiveShell, line: str, cell: str | None) -> Any:  # noqa: ARG001 - the form of every magic
+    """List the runs, or do something with one of them."""
+    asked = arguments.parse(line, FLAGS, most_words=3)
+    word = asked.words[0] if asked.words else "list"
+    if "help" in asked.on:
+        manual.show(
+            "runs", "%runs [list|show|attach|stop|pause|resume|cancel|export|bundle|open|free|delete] [RUN] [PATH]", FLAGS
+        )
+        return None
+    if word not in ACTIONS:
+        raise ArgumentError("words.unknown_action", action=word, known=", ".join(ACTIONS), hint=did_you_mean(word, list(ACTIONS)))
+    most = {"list": 1, "free": 1, "export": 3, "bundle": 3}.get(word, 2)
+    if len(asked.words) > most:
+        raise ArgumentError("words.too_many", extra=" ".join(asked.words[most:]))
+    if word in {"list", "free"}:
+        return ACTIONS[word](shell, asked)
+    if len(asked.words) < most:
+        raise ArgumentError("words.needs_run", action=word, path=" PATH" if most == 3 else "")
+    return ACTIONS[word](shell, asked)
+
+
+def _run(shell: InteractiveShell, asked: arguments.Line) -> Run:
+    return names.run(asked.words[1], shell.user_ns)
+
+
+def _list(shell: InteractiveShell, asked: arguments.Line) -> Any:  # noqa: ARG001
+    from fm_notebook.panels import runs_table
+
+    return runs_table.RunsTable(tuple(each_run()))
+
+
+def _show(shell: InteractiveShell, asked: arguments.Line) -> None:
+    from fm_notebook.panels import card
+
+    card.Card(_run(shell, asked).job).show()
+
+
+def _attach(shell: InteractiveShell, asked: arguments.Line) -> None:
+    """Show the live panel of a run and bind its name."""
+    from fm_notebook.panels import progress
+
+    run = _run(shell, asked)
+    name = run.job.jobfolder.identity.name
+    if isinstance(shell.user_ns.get(name), Run | None):
+        shell.user_ns[name] = run
+    progress.show(run.job, resume=lambda: launch.resume(run.job))
+    if "wait" in asked.on:
+        finetune.wait_and_obey(run.job)
+
+
+def _resume(shell: InteractiveShell, asked: arguments.Line) -> None:
+    run = _run(shell, asked)
+    if run.state in {"paused", "pausing"}:
+        run.resume()
+        messages.say("runs.asked", action="resume", name=run.name)
+        return
+    launch.resume(run.job)
+    _attach(shell, asked)
+
+
+def _ask(action: str) -> Callable[[InteractiveShell, arguments.Line], None]:
+    def ask(shell: InteractiveShell, asked: arguments.Line) -> None:
+        run = _run(shell, asked)
+        run.job.command(action)
+        messages.say("runs.asked", action=action, name=run.name)
+        if "wait" in asked.on:
+            run.job.wait()
+
+    return ask
+
+
+def _export(shell: InteractiveShell, asked: arguments.Line) -> None:
+    run = _run(shell, asked)
+    messages.say("runs.written", name=run.name, path=run.export(asked.words[2]))
+
+
+def _bundle(shell: InteractiveShell, asked: arguments.Line) -> None:
+    run = _run(shell, asked)
+    messages.say("runs.written", name=run.name, path=run.bundle(asked.words[2], weights="weights" in asked.on))
+
+
+def _open(shell: InteractiveShell, asked: arguments.Line) -> None:
+    from fm_notebook.panels import card
+
+    run = Run.open(Path(asked.words[1]))
+    name = run.job.jobfolder.identity.name
+    if isinstance(shell.user_ns.get(name), Run | None):
+        shell.user_ns[name] = run
+    card.Card(run.job).show()
+
+
+def _free(shell: InteractiveShell, asked: arguments.Line) -> None:  # noqa: ARG001
+    for each in queue.devices():
+        gone = free_worker(each, patience_seconds=3.0)
+        messages.say("runs.freed" if gone else "runs.freed_later", device=each.device)
+
+
+def _delete(shell: InteractiveShell, asked: arguments.Line) -> None:
+    run = _run(shell, asked)
+    if "yes" not in asked.on:
+        messages.say("runs.delete_confirm", name=run.name, folder=run.folder)
+        return
+    run.delete()
+    messages.say("runs.deleted", name=run.name)
+
+
+ACTIONS: dict[str, Callable[[Any, arguments.Line], Any]] = {
+    "list": _list,
+    "show": _show,
+    "attach": _attach,
+    "stop": _ask("stop"),
+    "pause": _ask("pause"),
+    "resume": _resume,
+    "cancel": _ask("cancel"),
+    "export": _export,
+    "bundle": _bundle,
+    "open": _open,
+    "free": _free,
+    "delete": _delete,
+}

@@ -1,0 +1,1 @@
+"""Numbers from predictions, each with ``n`` and an interval. NumPy and SciPy; no torch."""

@@ -1,0 +1,110 @@
+"""An `Evaluation` as a table a reader of ``classification_report`` knows, with intervals, notices and the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fm_notebook import messages
+from fm_notebook.contracts.results import Evaluation, Score
+from fm_notebook.panels import markup, text
+
+MOST_CLASSES = 200
+MUCH_UNKNOWN, MUCH_CUT = 0.05, 0.01
+
+
+def html(evaluation: Evaluation) -> str:
+    """The evaluation as HTML that survives sanitizers; no data rows."""
+    return "".join(_parts(evaluation))
+
+
+def plain(evaluation: Evaluation) -> str:
+    """The evaluation as text."""
+    lines = [_title(evaluation), *notices(evaluation)]
+    lines += [f"  {name:<18} {value:>8}  {between:<15}  n = {n}" for name, value, between, n in _scores(evaluation)]
+    width = max([len(row[0]) for row in _classes(evaluation)] + [5])
+    lines += [
+        f"  {row[0]:<{width}}  " + "  ".join(f"{cell:>23}" for cell in row[1:4]) + f"  {row[4]:>7}"
+        for row in _classes(evaluation)
+    ]
+    return "\n".join(lines)
+
+
+def notices(evaluation: Evaluation) -> list[str]:
+    """What a reader must know before believing the scores."""
+    found: list[str] = []
+    if evaluation.untrained_head:
+        found.append(_notice("untrained_head"))
+    if evaluation.trained_rows:
+        found.append(_notice("trained_rows", rows=f"{evaluation.trained_rows:,}", n=f"{evaluation.n:,}"))
+    if evaluation.missing_rows:
+        found.append(_notice("missing_rows", rows=f"{evaluation.missing_rows:,}"))
+    if evaluation.truncated_share > MUCH_CUT:
+        found.append(_notice("truncated", share=text.share(evaluation.truncated_share)))
+    if evaluation.unknown_share > MUCH_UNKNOWN:
+        found.append(_notice("unknown", share=text.share(evaluation.unknown_share)))
+    return found
+
+
+def show(evaluation: Evaluation) -> None:
+    """Display the evaluation here."""
+    from IPython.display import display
+
+    display({"text/html": html(evaluation), "text/plain": plain(evaluation)}, raw=True)
+
+
+def _parts(evaluation: Evaluation) -> Iterator[str]:
+    yield markup.paragraph(_title(evaluation))
+    yield markup.bullets(notices(evaluation))
+    columns = [messages.text(f"panel.column.{key}") for key in ("metric", "value", "interval", "n")]
+    yield markup.table(columns, _scores(evaluation), messages.text("evaluation.scores"))
+    header = [messages.text(f"evaluation.{key}") for key in ("class", "precision", "recall", "f1", "support")]
+    yield markup.table(header, _classes(evaluation), messages.text("evaluation.classes"))
+    yield _confusion(evaluation)
+
+
+def _title(evaluation: Evaluation) -> str:
+    words = [
+        messages.text("evaluation.title", model=evaluation.run or evaluation.model, data=evaluation.data.source),
+        messages.text("evaluation.n", n=f"{evaluation.n:,}"),
+    ]
+    if evaluation.seconds:
+        words.append(messages.text("evaluation.seconds", time=text.duration(evaluation.seconds)))
+    return " · ".join(words)
+
+
+def _scores(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
+    return [(text.metric(s.name), text.score(s.value), text.interval(s.interval), f"{s.n:,}") for s in evaluation.scores]
+
+
+def _classes(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    rows = [
+        (c.label, _with_interval(c.precision), _with_interval(c.recall), _with_interval(c.f1), f"{c.support:,}")
+        for c in evaluation.classes[:MOST_CLASSES]
+    ]
+    return rows if len(evaluation.classes) <= MOST_CLASSES else [*rows, ("…", "", "", "", "")]
+
+
+def _with_interval(score: Score) -> str:
+    between = f" ({text.interval(score.interval)})" if score.interval else ""
+    return text.score(score.value) + between
+
+
+def _confusion(evaluation: Evaluation) -> str:
+    from fm_notebook.figures import confusion
+
+    picture = confusion.confusion(evaluation.confusion, evaluation.labels)
+    if picture is None:
+        return ""
+    chosen = confusion.most_confused(evaluation.confusion)
+    said = ""
+    if len(chosen) < len(evaluation.labels):
+        said = markup.paragraph(messages.text("evaluation.shown_classes", classes=len(evaluation.labels), shown=len(chosen)))
+    if confusion.are_numbered(evaluation.labels):
+        header = [messages.text("evaluation.number"), messages.text("evaluation.class")]
+        rows = [(str(i), evaluation.labels[i]) for i in chosen]
+        said += markup.details(messages.text("evaluation.numbered"), markup.table(header, rows))
+    return markup.image(picture) + said
+
+
+def _notice(key: str, **values: object) -> str:
+    return messages.text(f"evaluation.notice.{key}", **values)

@@ -1,0 +1,83 @@
+"""The panels and cards on display, one pair a job; the oldest are closed where there are too many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from fm_notebook.panels.card import Card, is_plain
+from fm_notebook.panels.progress import ProgressPanel, WatchedJob
+
+MOST_PANELS = 8
+DONE = frozenset({"finished", "cancelled", "failed"})
+
+
+@dataclass
+class Shown:
+    """Panel and card of one job."""
+
+    panel: ProgressPanel
+    card: Card
+
+    def follow(self, job: WatchedJob) -> None:
+        """Keep both up to date; the card last, so that what waits for it has the panel's end too."""
+        self.panel.job = self.card.job = job
+        self.panel.follow()
+        self.card.follow()
+
+    def close(self) -> None:
+        """End both; what is displayed stays as it is."""
+        self.card.unfollow()
+        with suppress(Exception):
+            self.panel.close()
+
+
+live: dict[Path, Shown] = {}
+
+
+def show(job: WatchedJob, *, resume: Callable[[], object] | None = None) -> None:
+    """Display panel and card of `job` here.
+
+    The panel of a job that is displayed already is used again, so that all its views are one. In a plain environment (no
+    rich front end, or ``FM_NOTEBOOK_PLAIN=1``) one line a report is written instead. Never raises.
+    """
+    with suppress(Exception):
+        if is_plain() or job.progress.state in DONE:
+            lone = Card(job)
+            lone.show()
+            if not job.progress.over:
+                lone.follow()
+            return
+        _show_both(job, resume)
+
+
+def _show_both(job: WatchedJob, resume: Callable[[], object] | None) -> None:
+    from IPython.display import display
+
+    shown = live.pop(job.folder, None) or Shown(ProgressPanel(job, resume=resume), Card(job))
+    live[job.folder] = shown
+    _close_oldest()
+    shown.panel.has_card, shown.panel.late_pages = True, False
+    display(shown.panel)
+    shown.card.show()
+    shown.follow(job)
+
+
+def _close_oldest() -> None:
+    while len(live) > MOST_PANELS:
+        over = [folder for folder, shown in live.items() if shown.panel.job.progress.over]
+        live.pop((over or list(live))[0]).close()
+
+
+def close(folder: Path) -> None:
+    """Close the panel of the job in `folder`, if one is on display."""
+    if shown := live.pop(folder, None):
+        shown.close()
+
+
+def close_all() -> None:
+    """Close every panel, as when the extension is unloaded."""
+    for folder in list(live):
+        close(folder)

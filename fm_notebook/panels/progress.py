@@ -1,0 +1,214 @@
+"""The live panel of a job: an anywidget that only watches and writes wishes; what happens is the worker's.
+
+Messages to the page are one a tick: a small JSON state and the new points as float32 bytes. Whoever asks for the widget's
+state (a reload, a second browser) gets all of it at that moment, so nothing is pushed twice.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import anywidget
+import traitlets
+
+from fm_notebook import messages
+from fm_notebook.panels import card, curves, text
+from fm_notebook.panels.snapshot import BEFORE_END, commands, snapshot
+from fm_notebook.session.progress import Progress
+
+J = TypeVar("J", bound="WatchedJob")
+SHORTEST_TICK_SECONDS = 0.24
+WORDS = (
+    "region", "silent", "late", "pause", "resume", "stop", "cancel", "restart", "cancel_ask", "cancel_yes", "cancel_no", "progress",
+    "show_table", "hide_table", "show_curves", "hide_curves", "waiting_for_points", "table_caption", "no_evaluation", "display_fault",
+    "axis.step", "axis.loss", "axis.train", "axis.held_out", "axis.best",
+    "column.metric", "column.value", "column.interval", "column.n",
+)  # fmt: skip
+
+
+class WatchedJob(Protocol):
+    """What panel and card need of a job; `fm_notebook.session.job.Job` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def progress(self) -> Progress: ...
+    def refresh(self) -> object: ...
+    def watch(self, listener: Callable[[Any], None]) -> Callable[[], None]: ...
+    def command(self, wish: str) -> None: ...
+
+
+class ProgressPanel(anywidget.AnyWidget):
+    """The panel of one job.
+
+    Parameters
+    ----------
+    job : WatchedJob
+        Not followed until `follow` is called.
+    resume : callable, optional
+        Starts the job again after it stopped or died; may return the job to watch from then on.
+    """
+
+    _esm = (files(__package__) / "static" / "progress.js").read_text("utf-8")
+    _css = (files(__package__) / "static" / "progress.css").read_text("utf-8")
+    words = traitlets.Dict().tag(sync=True)
+    state = traitlets.Dict().tag(sync=True)
+    curves = traitlets.Dict().tag(sync=True)
+    late = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(self, job: WatchedJob, *, resume: Callable[[], object] | None = None):
+        self.job, self._resume = job, resume
+        self.has_card = False
+        self._requests = 0
+        self._asked = self._complaint = self._asked_in = ""
+        self._shown: tuple[str, str] = ("", "")
+        self._sent, self._last_tick = curves.Sent(), 0.0
+        self._unwatch: Callable[[], None] | None = None
+        self._tick_lock = threading.Lock()
+        catalogue = messages.catalogue(messages.language())  # raw: the page fills {name} and {step}
+        super().__init__(words={key: catalogue[f"panel.{key}"] for key in WORDS})
+        if hasattr(self.comm, "_reply_subshell_for"):
+            # ipykernel 7.4 sends our clicks to the loop that wrote last on this comm, that is the main thread, which a busy
+            # cell blocks. Private, so guarded, and covered by a kernel test.
+            self.comm._reply_subshell_for = lambda _data, default: default  # type: ignore[union-attr]
+        self.on_msg(self._on_message)
+
+    def follow(self) -> None:
+        """Watch the job until it is over."""
+        self.unfollow()
+        self._unwatch = self.job.watch(self.update)
+
+    def unfollow(self) -> None:
+        """Watch no more; the panel keeps its last picture."""
+        unwatch, self._unwatch = self._unwatch, None
+        if unwatch is not None:
+            unwatch()
+
+    def update(self, _job: object = None) -> None:
+        """Show where the job stands, at most four times a second unless its state changed."""
+        with suppress(Exception):
+            progress = self.job.progress
+            now = (progress.state, progress.phase)
+            if now != self._shown or progress.over or time.monotonic() - self._last_tick >= SHORTEST_TICK_SECONDS:
+                self._tick()
+
+    def close(self) -> None:
+        """Watch no more and end the connection to the page."""
+        self.unfollow()
+        super().close()
+
+    def get_state(self, key: object = None, drop_defaults: bool = False) -> dict[str, Any]:
+        """The widget's state; where a page asks for all of it, curves and words as of now."""
+        state = super().get_state(key, drop_defaults)
+        if key is None:
+            with suppress(Exception):
+                self._requests += 1
+                if self._requests > 1 and not self.job.progress.over:
+                    self.late_pages = True
+                state |= {"state": self._snapshot(), "curves": curves.whole(self.job.progress), "late": self.late_pages}
+        return state
+
+    late_pages = False
+    """Whether a page was loaded while the job ran; its card cannot follow. Ends when the card is shown anew."""
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:  # type: ignore[override]
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        with suppress(Exception):
+            data |= self._static()
+        return data, metadata
+
+    def _static(self) -> dict[str, str]:
+        if self.has_card:
+            from fm_notebook.panels.markup import paragraph
+
+            line = messages.text("panel.beside_card", name=self.job.name)
+            return {"text/html": paragraph(line), "text/plain": line}
+        return {"text/html": card.html_of(self.job), "text/plain": card.text_of(self.job)}
+
+    def _snapshot(self) -> dict[str, object]:
+        progress = self.job.progress
+        compact = self.has_card and not self.late_pages and progress.state == "finished"
+        return snapshot(
+            progress, asked=self._asked, complaint=self._complaint, resumable=self._resume is not None, compact=compact
+        ).to_json()
+
+    def _tick(self) -> None:
+        with self._tick_lock:
+            progress = self.job.progress
+            if self._asked and (progress.state != self._asked_in or progress.over):
+                self._asked = ""
+            changed, buffers = self._sent.delta(progress)
+            self._last_tick, self._shown = time.monotonic(), (progress.state, progress.phase)
+            self.send({"type": "tick", "state": self._snapshot(), "curves": changed}, buffers)
+
+    def _on_message(self, _widget: object, content: object, _buffers: object) -> None:
+        try:
+            match content:
+                case {"type": "command", "command": str(command)}:
+                    self._command(command)
+                case {"type": "whole"}:
+                    self._sent = curves.Sent()
+                    self._tick()
+        except Exception as error:  # noqa: BLE001 - a click must never raise into the kernel; it says why it did nothing
+            self._complain(str(error) or type(error).__name__)
+
+    def _command(self, command: str) -> None:
+        allowed = commands(self.job.progress, resumable=self._resume is not None)
+        if command not in {"pause", "resume", "stop", "cancel", "restart"}:
+            return
+        if command not in allowed:
+            self._complain(messages.text("panel.refused", name=self.job.name, state=text.state(self.job.progress)))
+            return
+        self._asked, self._asked_in, self._complaint = command, self.job.progress.state, ""
+        if command == "restart":
+            self._restart()
+        else:
+            self.job.command(command)
+            self.job.refresh()
+        self._tick()
+
+    def _restart(self) -> None:
+        assert self._resume is not None
+        found = self._resume()
+        if found is not None and hasattr(found, "watch") and hasattr(found, "progress"):
+            self.job = found  # type: ignore[assignment]
+        shown_again(self)
+
+    def _complain(self, reason: str) -> None:
+        self._asked, self._complaint = "", reason
+        with suppress(Exception):
+            self._tick()
+
+
+def shown_again(panel: ProgressPanel) -> None:
+    """Follow the job anew after it was resumed, with its card."""
+    from fm_notebook.panels.live import live
+
+    shown = live.get(panel.job.folder)
+    if shown is not None and shown.panel is panel:
+        shown.follow(panel.job)
+    else:
+        panel.follow()
+
+
+def show(job: WatchedJob, *, resume: Callable[[], object] | None = None) -> None:
+    """Display panel and card of `job` here, and keep both up to date; a job that is over for good gets its card alone."""
+    from fm_notebook.panels.live import show as show_live
+
+    show_live(job, resume=resume)
+
+
+def is_alive(progress: Progress) -> bool:
+    """Whether the job is still to end."""
+    return progress.state in BEFORE_END

@@ -1,0 +1,155 @@
+"""What the panel says at one moment: plain words and numbers, worded here so that panel and card agree."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+
+from fm_notebook import messages
+from fm_notebook.contracts.results import Interval
+from fm_notebook.panels import text
+from fm_notebook.session.progress import Progress
+
+BEFORE_END = frozenset({"queued", "starting", "running", "pausing", "paused", "stopping", "cancelling"})
+PROPORTIONS = frozenset({"accuracy"})
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The moving part of the panel, sent at each tick.
+
+    Attributes
+    ----------
+    words : str
+        The state in words.
+    fraction : float or None
+        Share of the steps or items that are done, None while unknown.
+    facts : list of (label, value)
+    scores : list of (metric, value, interval, n)
+        Final held-out scores.
+    commands : list of str
+        What may be asked for now: ``pause``, ``resume``, ``stop``, ``cancel``, ``restart``.
+    sent : float
+        Seconds since the epoch, for the page to tell how late it is.
+    """
+
+    name: str
+    state: str
+    words: str
+    over: bool
+    step: int
+    total: int
+    fraction: float | None
+    facts: list[tuple[str, str]]
+    notes: list[tuple[str, str]]
+    error: list[str]
+    scores: list[tuple[str, str, str, str]]
+    best: int
+    metric: str
+    commands: list[str]
+    compact: bool = False
+    sent: float = field(default_factory=time.time)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain lists and numbers."""
+        return asdict(self)
+
+
+def snapshot(
+    progress: Progress, *, asked: str = "", complaint: str = "", resumable: bool = False, compact: bool = False
+) -> Snapshot:
+    """The moment's picture of `progress`.
+
+    Parameters
+    ----------
+    asked : str
+        The command that was just clicked and that the worker has not confirmed.
+    complaint : str
+        Why the last click did nothing.
+    resumable : bool
+        Whether a run that is over can be resumed from here.
+    compact : bool
+        Whether the card below shows the whole result already.
+    """
+    done, total = _count(progress)
+    return Snapshot(
+        name=progress.name,
+        state=progress.state,
+        words=messages.text(f"panel.asked.{asked}") if asked else text.state(progress),
+        over=progress.over,
+        step=done,
+        total=total,
+        fraction=min(1.0, done / total) if total else None,
+        facts=facts(progress),
+        notes=text.notes(progress.notes),
+        error=text.failure(progress.error) + ([complaint] if complaint else []),
+        scores=scores(progress),
+        best=progress.best.step if progress.best else 0,
+        metric=text.metric(progress.started.metric) if progress.started and progress.started.metric else "",
+        commands=commands(progress, resumable=resumable),
+        compact=compact,
+    )
+
+
+def facts(progress: Progress) -> list[tuple[str, str]]:
+    """The numbers under the bar, as (label, value); those that are not known yet are left out."""
+    done, total = _count(progress)
+    found = [("step" if progress.kind == "finetune" else "items", f"{done:,} / {total:,}" if total else "")]
+    if progress.started and progress.started.steps_per_epoch:
+        epochs = progress.started.total_steps / progress.started.steps_per_epoch
+        found.append(("epoch", f"{progress.epoch:.2f} / {epochs:.4g}"))
+    if progress.last:
+        found.append(("loss", text.number(progress.last.loss)))
+    eta = progress.eta_seconds
+    if progress.state == "running" and eta is not None:
+        found.append(("eta", text.clock(eta)))
+    elif progress.first_time:
+        found.append(("elapsed", text.clock(progress.elapsed_seconds)))
+    if progress.last:
+        examples, tokens = progress.examples_per_second, progress.tokens_per_second
+        found += [
+            ("examples_per_second", text.amount(examples) if examples else ""),
+            ("tokens_per_second", text.amount(tokens) if tokens else ""),
+            ("memory", text.memory(progress.last.memory_bytes) if progress.last.memory_bytes else ""),
+        ]
+    return [(messages.text(f"panel.fact.{key}"), value) for key, value in found if value]
+
+
+def scores(progress: Progress) -> list[tuple[str, str, str, str]]:
+    """The final held-out scores as (metric, value, 95 % interval where known, n)."""
+    if progress.result is None:
+        return []
+    n = progress.result.n_eval
+    return [
+        (text.metric(name), text.score(value), text.interval(proportion_interval(name, value, n)), f"{n:,}")
+        for name, value in progress.result.metrics.items()
+    ]
+
+
+def proportion_interval(name: str, value: float, n: int) -> Interval | None:
+    """Wilson's interval of a score that is a plain share of `n` rows; of others it cannot be told from the value."""
+    if name not in PROPORTIONS or n <= 0 or not 0 <= value <= 1:
+        return None
+    from fm_notebook.metrics.intervals import wilson
+
+    return wilson(round(value * n), n)
+
+
+def commands(progress: Progress, *, resumable: bool) -> list[str]:
+    """What may be asked for in this state."""
+    match progress.state:
+        case "starting" | "running" if progress.kind == "finetune":
+            return ["pause", "stop", "cancel"]
+        case "pausing" | "paused":
+            return ["resume", "stop", "cancel"]
+        case "queued" | "starting" | "running" | "stopping":
+            return ["cancel"]
+        case "stopped" | "died" | "cancelled" | "failed" if resumable:
+            return ["restart"]
+    return []
+
+
+def _count(progress: Progress) -> tuple[int, int]:
+    if progress.kind != "finetune" and progress.items:
+        return progress.items.done, progress.items.total
+    return progress.step, progress.total_steps

@@ -1,0 +1,110 @@
+"""How numbers and states are worded, once for panel, card and plain reports. Rounding happens here and nowhere below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from fm_notebook import messages
+from fm_notebook.contracts.events import ErrorRecord, Noted
+from fm_notebook.contracts.results import Interval
+from fm_notebook.errors import Fault
+from fm_notebook.session.progress import Progress
+
+MOST_NOTES = 20
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``4.2 s``, ``2:31`` (minutes) or ``1:02:31`` (hours)."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 60:
+        return f"{max(0.0, seconds):.1f} s"
+    return clock(seconds)
+
+
+def clock(seconds: float) -> str:
+    """Whole seconds as ``0:07``, ``2:31`` or ``1:02:31``."""
+    if not math.isfinite(seconds):
+        return "–"
+    minutes, second = divmod(round(max(0.0, seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def amount(value: float) -> str:
+    """A count or a rate: ``12,345``; below 10 with one decimal unless whole."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:,.1f}" if abs(value) < 10 and value != round(value) else f"{value:,.0f}"
+
+
+def number(value: float) -> str:
+    """A loss or a setting, to four significant digits."""
+    return f"{value:.4g}" if math.isfinite(value) else str(value)
+
+
+def score(value: float) -> str:
+    """A metric, to three decimals."""
+    return f"{value:.3f}" if math.isfinite(value) else str(value)
+
+
+def share(value: float) -> str:
+    """A share from 0 to 1 as ``12.3 %``."""
+    return f"{100 * value:.1f} %"
+
+
+def memory(size: float) -> str:
+    """Bytes as ``640 MB`` or ``1.24 GB`` (powers of ten)."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def interval(found: Interval | None) -> str:
+    """An interval as ``0.812 – 0.857``; empty if there is none."""
+    return f"{score(found.low)} – {score(found.high)}" if found else ""
+
+
+def metric(name: str) -> str:
+    """The display name of a metric; its own name with spaces if the catalogue has none."""
+    key = f"evaluation.metric.{name}"
+    return messages.text(key) if messages.has(key) else name.replace("_", " ")
+
+
+def state(progress: Progress) -> str:
+    """Where the job stands, in words, such as *starting, loading torch…*."""
+    words = messages.text(f"state.{progress.state}", name=progress.name)
+    if progress.state == "queued" and progress.behind:
+        words = messages.text("panel.queued_behind", name=progress.behind)
+    if progress.state in {"starting", "running"} and progress.phase:
+        words = messages.text("panel.in_phase", state=words, phase=messages.text(f"phase.{progress.phase}"))
+    return words
+
+
+def note(noted: Noted) -> str:
+    """The text of a note; its bare key if the catalogue does not know it or its values do not fit."""
+    key = f"note.{noted.key}"
+    try:
+        return messages.text(key, **noted.values)
+    except (KeyError, IndexError, ValueError, TypeError):  # written by another version, or by a plug-in
+        return noted.key
+
+
+def notes(noted: Sequence[Noted]) -> list[tuple[str, str]]:
+    """The newest notes without repetitions, as (level, text)."""
+    found = dict.fromkeys((each.level, note(each)) for each in noted)
+    return list(found)[-MOST_NOTES:]
+
+
+def failure(record: ErrorRecord | None) -> list[str]:
+    """Why a job failed, a line each; of our own bugs the last line of the traceback."""
+    if record is None:
+        return []
+    lines: list[str] = []
+    for fault in record.faults:
+        try:
+            lines += Fault(str(fault["key"]), fault.get("values", {}), fault.get("line")).lines()
+        except (KeyError, IndexError, ValueError, TypeError):
+            lines.append(str(fault.get("key", fault)))
+    if not lines:
+        lines = [messages.text("panel.bug"), *record.detail.strip().splitlines()[-1:]]
+    return lines

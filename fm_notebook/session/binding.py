@@ -1,0 +1,269 @@
+"""From the user's values to a spec and the rows it speaks of.
+
+A spec is pure JSON; what a frame, a model or an expression meant is bound to it here, once, and written into the job
+folder. All faults of a cell are collected before any is reported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from fm_notebook.contracts import fields
+from fm_notebook.contracts.results import DataFacts
+from fm_notebook.contracts.specs import DataRef, EvaluateSpec, FinetuneSpec, ModelRef, Spec
+from fm_notebook.errors import Fault, FMError, SpecError, did_you_mean
+from fm_notebook.jobs.folder import JobFolder
+from fm_notebook.session import models, store
+
+_VERSIONS = ("fm_notebook", "torch", "transformers", "tokenizers")
+_WHICH_ROWS = frozenset({"train", "eval", "eval_split", "text", "text_pair", "label"})
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """One field as the user gave it: the value, the text it was written as, and its line of the cell (from 1)."""
+
+    value: Any
+    source: str = ""
+    line: int | None = None
+
+    @property
+    def written(self) -> str:
+        """The text for messages: the source if there is one."""
+        return self.source or repr(self.value)[:80]
+
+
+Fields = Mapping[str, Assigned]
+_TrainingRows = tuple[FinetuneSpec, dict[str, Any], DataFacts]  # spec with fingerprints, tables by role, counts
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A spec with all that its job folder needs: Arrow tables by file name, counts, and live models by field."""
+
+    spec: Spec
+    facts: DataFacts
+    tables: dict[str, Any]
+    live: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """SHA-256 (hex) of everything that decides the result: equal jobs have equal keys."""
+        left_out: dict[str, Any] = {"base": True, "run": True} | {name: {"source"} for name in _refs(self.spec)}
+        rows = self.spec.model_dump_json(exclude=left_out)
+        versions = [f"{name}=={_version(name)}" for name in _VERSIONS]
+        return hashlib.sha256("\n".join([rows, self.facts.model_dump_json(), *versions]).encode()).hexdigest()
+
+
+def bind_finetune(given: Fields) -> Bound:
+    """The spec, rows and live models of a fine-tuning run.
+
+    Raises
+    ------
+    SpecError
+        With every faulty field, each with its line.
+    """
+    collect = _Faults(given)
+    base = collect.attempt("base", lambda: _base_of(given["base"])) if "base" in given else None
+    values: dict[str, Any] = {}
+    if base is not None:
+        values = {k: v for k, v in base.spec.model_dump().items() if k not in {"kind", "format_version", "base"}}
+        values["base"] = base.path.name
+    values |= {
+        name: _plain(each.value) for name, each in given.items() if name not in {"model", "tokenizer", "train", "eval", "base"}
+    }
+    live: dict[str, Any] = {}
+    for name in ("model", "tokenizer"):
+        if name in given and given[name].value is not None:
+            values[name] = collect.attempt(name, lambda name=name: _model(name, given[name], live))
+    for name in ("train", "eval"):
+        if name in given and given[name].value is not None:
+            values[name] = DataRef(source=given[name].source or name, kind="value")
+    spec = collect.validate(FinetuneSpec, values)
+    rows = None
+    if spec is not None and not collect.names & (_WHICH_ROWS - {"eval_split"}):
+        collect.attempt("metric", lambda spec=spec: _check_task(spec, given))
+        if base is not None and not _WHICH_ROWS & set(given):
+            rows = collect.attempt("base", lambda spec=spec: _rows_of_base(spec, base))
+        else:
+            rows = collect.attempt("train", lambda spec=spec: _rows_of(spec, given, base, collect.lines))
+    collect.raise_all()
+    assert rows is not None
+    spec, tables, facts = rows
+    if spec.metric is None:
+        spec = spec.model_copy(update={"metric": next(iter(_task(spec.task).metrics))})
+    return Bound(spec, facts, tables, live)
+
+
+def bind_evaluate(given: Fields) -> Bound:
+    """The spec and rows of an evaluation; columns and lengths default to those of the run that is evaluated."""
+    collect = _Faults(given)
+    live: dict[str, Any] = {}
+    model = collect.attempt("model", lambda: _model("model", given["model"], live))
+    run = store.lookup(str(Path(model.location).parent)) if model and model.kind == "run" else None
+    values: dict[str, Any] = {"run": str(run.path)} if run else {}
+    if run and isinstance(run.spec, FinetuneSpec):
+        same = ("task", "text", "text_pair", "label", "max_length", "device", "precision", "trust_remote_code", "allow_pickle")
+        values |= {name: getattr(run.spec, name) for name in same}
+    values |= {name: _plain(each.value) for name, each in given.items() if name not in {"model", "tokenizer", "data"}}
+    values |= {"model": model, "data": DataRef(source=given["data"].source or "data", kind="value")}
+    if given.get("tokenizer") is not None:
+        values["tokenizer"] = collect.attempt("tokenizer", lambda: _model("tokenizer", given["tokenizer"], live))
+    spec = collect.validate(EvaluateSpec, values)
+    rows = None
+    if spec is not None:
+        rows = collect.attempt("data", lambda spec=spec: _evaluation_rows(spec, given["data"], collect.lines))
+    collect.raise_all()
+    assert spec is not None
+    assert rows is not None
+    spec = spec.model_copy(update={"data": rows.ref})
+    counts = _label_counts(rows.table, len(rows.labels))
+    facts = DataFacts(
+        labels=list(rows.labels), train_rows=0, eval_rows=rows.table.num_rows, train_label_counts=[],
+        eval_label_counts=counts, missing_rows=rows.missing_rows,
+    )  # fmt: skip
+    return Bound(spec, facts, {"eval": rows.table}, live)
+
+
+class _Faults:
+    """Collects what is wrong, so that all of it can be told at once."""
+
+    def __init__(self, given: Fields):
+        self.lines = {name: each.line for name, each in given.items() if each.line is not None}
+        self.written = {name: each.written for name, each in given.items()}
+        self.found: list[Fault] = []
+        self.names: set[str] = set()
+        self._kinds: list[type[FMError]] = []
+
+    def attempt(self, name: str, work: Callable[[], T]) -> T | None:
+        """What `work` gives, or None with its error noted for the field `name`."""
+        try:
+            return work()
+        except FMError as error:
+            self.found += error.faults
+            self._kinds.append(type(error))
+            self.names.add(name)
+            return None
+
+    def validate(self, kind: type[M], values: Mapping[str, Any]) -> M | None:
+        """The spec that `values` make, or None with all its faults noted."""
+        present = {name: value for name, value in values.items() if name not in self.names}
+        try:
+            return kind.model_validate(present)
+        except ValidationError as error:
+            found = [f for f in fields.faults(error, kind, self.lines, self.written) if f.values["field"] not in self.names]
+            self.found += found
+            self._kinds.append(SpecError)
+            self.names |= {str(fault.values["field"]) for fault in found}
+            return None
+
+    def raise_all(self) -> None:
+        """Raise what was found: as its own kind if it is one thing, else as a SpecError of all."""
+        if not self.found:
+            return
+        kind = self._kinds[0] if len(self._kinds) == 1 else SpecError
+        ordered = sorted(self.found, key=lambda fault: fault.line or 10**6)
+        error = kind(faults=ordered)
+        self.found = []
+        raise error
+
+
+def _base_of(given: Assigned) -> JobFolder:
+    folder = getattr(given.value, "folder", None)
+    if isinstance(folder, Path):
+        return JobFolder(folder)
+    return store.find(str(given.value))
+
+
+def _model(name: str, given: Assigned, live: dict[str, Any]) -> ModelRef:
+    ref = models.resolve(given.value, source=given.written, field=name, line=given.line)
+    if ref.kind == "value":
+        live[name] = given.value
+    return ref
+
+
+def _rows_of(spec: FinetuneSpec, given: Fields, base: JobFolder | None, lines: dict[str, int]) -> _TrainingRows:
+    from fm_notebook.data.prepare import prepare_training
+
+    train = _read_again(base) if base is not None and "train" not in given else given["train"]
+    sources = {"train": train.written} | ({"eval": given["eval"].written} if "eval" in given else {})
+    data = prepare_training(
+        train.value, given["eval"].value if "eval" in given else None, text=spec.text, text_pair=spec.text_pair,
+        label=spec.label, eval_split=spec.eval_split, seed=spec.seed, sources=sources, lines=lines,
+    )  # fmt: skip
+    spec = spec.model_copy(update={"train": data.train_ref, "eval": data.eval_ref})
+    return spec, {"train": data.train, "eval": data.eval}, data.facts
+
+
+def _rows_of_base(spec: FinetuneSpec, base: JobFolder) -> _TrainingRows:
+    """The very rows of the base, split and all, so that two runs are compared on the same ones."""
+    from fm_notebook.data.prepare import load
+
+    if not base.train_rows.exists():
+        raise SpecError("spec.base_rows", base=base.path.name)
+    return spec, {"train": load(base.train_rows), "eval": load(base.eval_rows)}, base.facts
+
+
+def _read_again(base: JobFolder) -> Assigned:
+    ref = base.spec.train if isinstance(base.spec, FinetuneSpec) else None
+    if ref is None or ref.kind == "value":
+        raise SpecError("spec.base_rows", base=base.path.name)
+    return Assigned(ref.source.strip("'\""), ref.source)
+
+
+def _evaluation_rows(spec: EvaluateSpec, given: Assigned, lines: dict[str, int]):
+    from fm_notebook.data.prepare import prepare_rows
+
+    return prepare_rows(
+        given.value, labels=models.labels(spec.model), text=spec.text, text_pair=spec.text_pair, label=spec.label,
+        source=given.written, line=lines.get("data"),
+    )  # fmt: skip
+
+
+def _check_task(spec: FinetuneSpec, given: Fields) -> None:
+    known = list(_task(spec.task, given.get("task")).metrics)
+    if spec.metric is not None and spec.metric not in known:
+        line = given["metric"].line if "metric" in given else None
+        raise SpecError(
+            "spec.metric", line=line, metric=spec.metric, known=", ".join(known), hint=did_you_mean(spec.metric, known)
+        )
+
+
+def _task(name: str, given: Assigned | None = None):
+    from fm_notebook.tasks import tasks
+
+    try:
+        return tasks[name]
+    except FMError as error:
+        fault = error.faults[0]
+    raise SpecError(fault.key, line=given.line if given else None, **fault.values)
+
+
+def _label_counts(table: Any, classes: int) -> list[int]:
+    counted = {row["values"]: row["counts"] for row in table.column("label").value_counts().to_pylist()}
+    return [int(counted.get(i, 0)) for i in range(classes)]
+
+
+def _plain(value: Any) -> Any:
+    """NumPy and torch scalars as Python numbers."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+
+
+def _refs(spec: Spec) -> list[str]:
+    return [name for name in type(spec).model_fields if isinstance(getattr(spec, name), DataRef | ModelRef)]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

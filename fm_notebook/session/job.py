@@ -1,0 +1,250 @@
+"""A job as seen from the notebook: its progress, read from the journal, and the word to control it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fm_notebook import errors
+from fm_notebook.contracts.protocols import Command
+from fm_notebook.errors import Fault, FMError, JobFailed, RunError, WaitInterrupted
+from fm_notebook.jobs import locks
+from fm_notebook.jobs.control import CommandReader, write_command
+from fm_notebook.jobs.folder import JobFolder
+from fm_notebook.jobs.journal import JournalReader
+from fm_notebook.jobs.queue import Queue
+from fm_notebook.session.launchers.process import ensure_worker
+from fm_notebook.session.progress import Progress, State
+
+Listener = Callable[["Job"], None]
+TICK_SECONDS = 0.25
+BEAT_SECONDS = 2.0
+_ASKED: dict[Command, State] = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
+
+
+class Job:
+    """One job folder, live.
+
+    Attributes
+    ----------
+    progress : Progress
+        As of the last `refresh`.
+    """
+
+    def __init__(self, folder: JobFolder):
+        self.jobfolder = folder
+        identity = folder.identity
+        self.name = folder.path.name if folder.spec.kind == "finetune" else identity.name
+        self.queue = Queue(identity.device)
+        self.progress = Progress(identity.name, str(folder.path), kind=folder.spec.kind)
+        self._reader = JournalReader(folder.events)
+        self._control = CommandReader(folder.control)
+        self._from_events: State = "queued"
+        self._lock = threading.RLock()
+        self.refresh()
+
+    @property
+    def folder(self) -> Path:
+        """The job's folder."""
+        return self.jobfolder.path
+
+    def refresh(self) -> bool:
+        """Take in what the journal says now and who is alive; whether anything changed."""
+        with self._lock:
+            before = (self.progress.state, self.progress.behind)
+            came = self._take_events()
+            self._judge()
+            return came or before != (self.progress.state, self.progress.behind)
+
+    def _take_events(self) -> bool:
+        events = self._reader.new_events()
+        self.progress.state = self._from_events
+        for event in events:
+            self.progress.apply(event)
+        self._from_events = self.progress.state
+        return bool(events)
+
+    def _judge(self) -> None:
+        """What events cannot tell: whether the job waits, is wished something, or died."""
+        waiting = self.queue.waiting()
+        self.progress.behind = ""
+        if self.folder in waiting:
+            self.progress.state = "queued"
+            self.progress.behind = self._who_is_before(waiting)
+        elif self.progress.over:
+            return
+        elif self._is_alive():
+            if self._from_events == "queued":
+                self.progress.state = "starting"
+            elif self._from_events in {"starting", "running", "paused"}:
+                self.progress.state = _ASKED.get(self._control(), self._from_events)
+                if (self._from_events, self.progress.state) == ("paused", "pausing"):
+                    self.progress.state = "paused"
+        else:
+            self._take_events()  # its end may have come between our reading and our asking
+            if not self.progress.over:
+                self.progress.state = "died"
+
+    def _is_alive(self) -> bool:
+        return locks.is_held(self.jobfolder.lock) or (self.queue.in_work() == self.folder and locks.is_held(self.queue.lock))
+
+    def _who_is_before(self, waiting: list[Path]) -> str:
+        place = waiting.index(self.folder)
+        before = waiting[place - 1] if place else self.queue.in_work()
+        if before is None or before == self.folder or not (place or locks.is_held(before / "lock")):
+            return ""
+        try:
+            return JobFolder(before).identity.name
+        except OSError:
+            return before.name
+
+    def enqueue(self) -> None:
+        """Put the job at the end of its device's queue, and see that a worker comes."""
+        with self._lock:
+            self.jobfolder.control.unlink(missing_ok=True)
+            self.queue.put(self.folder)
+            self._from_events = self.progress.state = "queued"
+        ensure_worker(self.queue)
+        self.refresh()
+
+    def command(self, wish: str) -> None:
+        """Ask the worker to ``pause``, ``resume``, ``stop`` or ``cancel``; it obeys at its next step border.
+
+        Raises
+        ------
+        RunError
+            If the job is over already.
+        """
+        self.refresh()
+        if self.progress.over:
+            raise RunError("run.is_over", name=self.name, state=self.progress.state)
+        if wish in {"stop", "cancel"} and self.queue.withdraw(self.folder):
+            self._end_unstarted()
+        else:
+            write_command(self.jobfolder.control, "run" if wish == "resume" else wish)  # type: ignore[arg-type]
+
+    def _end_unstarted(self) -> None:
+        """A job that no worker has taken is ended here, under its lock like by a worker."""
+        from fm_notebook.contracts.events import Ended
+        from fm_notebook.jobs.journal import JournalWriter
+
+        lock = locks.Lock(self.jobfolder.lock)
+        if lock.acquire():
+            journal = JournalWriter(self.jobfolder.events)
+            journal.append(Ended(state="cancelled"))
+            journal.close()
+            lock.release()
+        self.refresh()
+
+    def wait(self, until: Callable[[Progress], bool] | None = None, *, timeout_seconds: float | None = None) -> bool:
+        """Wait until the job is over, or `until` holds; False if `timeout_seconds` passed first.
+
+        Raises
+        ------
+        WaitInterrupted
+            On an interrupt, which ends the waiting and not the job.
+        """
+        deadline = time.monotonic() + timeout_seconds if timeout_seconds is not None else None
+        try:
+            while True:
+                self.refresh()
+                if (until is not None and until(self.progress)) or (self.progress.over and not watcher.is_pending(self)):
+                    return True
+                if deadline is not None and time.monotonic() > deadline:
+                    return False
+                if self.progress.state == "queued":
+                    ensure_worker(self.queue)
+                time.sleep(0.1)
+        except KeyboardInterrupt:
+            pass
+        raise WaitInterrupted(self.name)  # outside the except block, so that no frame is kept
+
+    def watch(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with this job whenever there is news, from one background thread; returns how to end that."""
+        return watcher.add(self, listener)
+
+    def failure(self) -> FMError | None:
+        """Why the job failed, as an exception of this process; None if it did not."""
+        record = self.progress.error
+        if record is None:
+            return None
+        if record.kind == "bug":
+            failed = JobFailed("job.bug", name=self.name, log=str(self.jobfolder.log), last=_last_line(record.detail))
+            failed.detail = record.detail
+            return failed
+        faults = [Fault(f["key"], f.get("values", {}), f.get("line")) for f in record.faults]
+        return errors.KINDS.get(record.kind, JobFailed)(faults=faults)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+class Watcher:
+    """One daemon thread that tails the journals somebody looks at. It never prints and never raises."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[Job, list[Listener]] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, job: Job, listener: Listener) -> Callable[[], None]:
+        """Subscribe; the returned function unsubscribes."""
+        with self._lock:
+            self._listeners.setdefault(job, []).append(listener)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="fm_notebook-watcher", daemon=True)
+                self._thread.start()
+
+        def remove() -> None:
+            with self._lock:
+                if listener in self._listeners.get(job, []):
+                    self._listeners[job].remove(listener)
+
+        return remove
+
+    def is_pending(self, job: Job) -> bool:
+        """Whether listeners of `job` still have to be told of its end."""
+        with self._lock:
+            return bool(self._listeners.get(job))
+
+    def _run(self) -> None:
+        told: dict[Job, float] = {}
+        while True:
+            with self._lock:
+                jobs = {job: list(listeners) for job, listeners in self._listeners.items()}
+                if not jobs:
+                    self._thread = None
+                    return
+            for job, listeners in jobs.items():
+                self._look(job, listeners, told)
+            time.sleep(TICK_SECONDS)
+
+    def _look(self, job: Job, listeners: list[Listener], told: dict[Job, float]) -> None:
+        try:
+            news = job.refresh()
+            if job.progress.state == "queued":
+                ensure_worker(job.queue)
+        except Exception:  # noqa: BLE001 - a deleted folder, a full disk: the next tick sees more
+            news = False
+        over = job.progress.over
+        if news or over or time.monotonic() - told.get(job, 0.0) > BEAT_SECONDS:
+            told[job] = time.monotonic()
+            for listener in listeners:
+                try:
+                    listener(job)
+                except Exception:  # noqa: BLE001, S112 - showing must never harm a run
+                    continue
+        if over:
+            with self._lock:
+                rest = [each for each in self._listeners.get(job, []) if each not in listeners]
+                self._listeners[job] = rest
+                if not rest:
+                    del self._listeners[job]
+                    told.pop(job, None)
+
+
+watcher = Watcher()

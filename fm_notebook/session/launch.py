@@ -1,0 +1,140 @@
+"""From a bound spec to a job folder in a device's queue."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fm_notebook import messages
+from fm_notebook.contracts.events import Ended
+from fm_notebook.contracts.results import Evaluation
+from fm_notebook.contracts.specs import ModelRef
+from fm_notebook.errors import RunError
+from fm_notebook.jobs import journal
+from fm_notebook.jobs.folder import Identity, JobFolder, create
+from fm_notebook.session import devices, models, store
+from fm_notebook.session.binding import Bound
+from fm_notebook.session.job import Job
+from fm_notebook.session.launchers.kernel import execute_here
+
+Where = Literal["process", "kernel"]
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A job and how it came: ``started``, ``reused`` (an equal one had finished) or ``attached`` (an equal one is alive)."""
+
+    job: Job
+    how: Literal["started", "reused", "attached"]
+
+
+def finetune(name: str, bound: Bound, *, again: bool = False) -> Launched:
+    """Prepare a fine-tuning run called `name`, or find the equal one; `begin` starts it.
+
+    Raises
+    ------
+    RunError
+        If another job is alive under that name.
+    """
+    earlier = [Job(folder) for folder in store.versions(name)]
+    for job in earlier:
+        if not job.progress.over:
+            if job.jobfolder.identity.key == bound.key and not again:
+                return Launched(job, "attached")
+            raise RunError("run.already_running", name=name, folder=job.folder.name, state=job.progress.state)
+    if not again and (equal := _equal([job.jobfolder for job in earlier], bound.key)):
+        return Launched(Job(equal), "reused")
+    return Launched(_fill(store.create_run(name), name, bound), "started")
+
+
+def evaluate(name: str, bound: Bound, model: ModelRef, *, again: bool = False) -> Launched:
+    """Prepare an evaluation in the run's folder (or that of an untuned model), or find the equal one."""
+    parent = home_of(model) / "evaluations"
+    earlier = [JobFolder(path) for path in sorted(parent.glob("[0-9]*")) if (path / "job.json").exists()]
+    if not again and (equal := _equal(earlier, bound.key)):
+        return Launched(Job(equal), "reused")
+    return Launched(_fill(_numbered(parent), name, bound), "started")
+
+
+def predict(name: str, bound: Bound, model: ModelRef) -> Job:
+    """Prepare a prediction; its folder is the caller's to delete."""
+    return _fill(_numbered(home_of(model) / "predictions"), name, bound)
+
+
+def begin(job: Job, *, on: Where = "process") -> None:
+    """Start `job`: put it in its device's queue, or execute it here and return when it is over."""
+    if on == "kernel":
+        execute_here(job.jobfolder, job.queue)
+        job.refresh()
+    else:
+        job.enqueue()
+
+
+def resume(job: Job, *, on: Where = "process") -> None:
+    """Go on with a run that stopped, failed, was cancelled or died, from its newest checkpoint.
+
+    Raises
+    ------
+    RunError
+        If it is still alive or has finished.
+    """
+    if not job.progress.over or job.progress.state == "finished":
+        raise RunError("run.not_resumable", name=job.name, state=messages.text(f"state.{job.progress.state}"))
+    if not job.jobfolder.train_rows.exists():
+        raise RunError("run.no_data", name=job.name)
+    begin(job, on=on)
+
+
+def evaluations(run: Path) -> Iterable[Evaluation]:
+    """The finished evaluations in a run's folder, oldest first."""
+    for path in sorted((run / "evaluations").glob("[0-9]*"), key=lambda path: int(path.name)):
+        for event in reversed(journal.replay(path / "events.jsonl")):
+            if isinstance(event, Ended) and event.evaluation is not None:
+                yield event.evaluation
+                break
+
+
+def home_of(model: ModelRef) -> Path:
+    """The folder that keeps what is said of `model`: its run's, or one for models that are no run."""
+    if model.kind == "run":
+        return Path(model.location).parent
+    slug = re.sub(r"[^\w-]+", "-", Path(model.location).name or "model")[-60:]
+    return store.runs_folder() / ".models" / f"{slug}-{(model.fingerprint or model.revision or 'unknown')[:12]}"
+
+
+def _equal(earlier: list[JobFolder], key: str) -> JobFolder | None:
+    same = [folder for folder in reversed(earlier) if folder.identity.key == key]
+    return next((folder for folder in same if Job(folder).progress.state == "finished"), None)
+
+
+def _numbered(parent: Path) -> JobFolder:
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (store.runs_folder() / ".models" / ".gitignore").write_text("*\n") if ".models" in parent.parts else None
+    number = max((int(path.name) for path in parent.glob("[0-9]*")), default=0) + 1
+    return create(parent / str(number))
+
+
+def _fill(folder: JobFolder, name: str, bound: Bound) -> Job:
+    """Write all that a worker needs; a folder that could not be filled is removed."""
+    from fm_notebook.data.prepare import write
+
+    spec = bound.spec
+    try:
+        for role, table in bound.tables.items():
+            write(table, folder.data / f"{role}.arrow")
+        for field, value in bound.live.items():
+            ref = models.save_live(value, getattr(spec, field), folder.path / f"given_{field}")
+            spec = spec.model_copy(update={field: ref})
+        identity = Identity(
+            name=name, key=bound.key, created=time.time(), device=devices.queue_name(spec.device), language=messages.language()
+        )
+        folder.write(spec=spec, identity=identity, facts=bound.facts)
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    return Job(folder)

@@ -1,0 +1,65 @@
+"""One worker process a device, in a session of its own, so that interrupts, kernel restarts and server shutdown pass it by."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from fm_notebook.jobs.locks import is_held, owner
+from fm_notebook.jobs.queue import Queue
+
+# What a kernel sets for itself and a worker must not inherit.
+_KERNELS_OWN = {
+    "JPY_PARENT_PID", "JPY_SESSION_NAME", "MPLBACKEND", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PYDEVD_USE_FRAME_EVAL",
+}  # fmt: skip
+# With its default spin, libgomp costs 15 times and more where a neighbour uses the other core; read when torch is loaded.
+_WORKERS_OWN = {"MPLBACKEND": "Agg", "GOMP_SPINCOUNT": "2000", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_START_SECONDS = 10.0
+
+_started: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
+_starting = threading.Lock()
+
+
+def ensure_worker(queue: Queue) -> None:
+    """Start the worker of `queue` if a job waits there and no worker lives."""
+    with _starting:
+        if is_held(queue.lock) or not queue.waiting() or _is_coming_up(queue.device):
+            return
+        environment = {k: v for k, v in os.environ.items() if k not in _KERNELS_OWN}
+        with queue.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "fm_notebook.worker", queue.device],
+                env={**_WORKERS_OWN, **environment, "MPLBACKEND": "Agg"},
+                cwd=queue.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                close_fds=True,
+                start_new_session=True,
+            )
+        _started[queue.device] = (process, time.monotonic())
+
+
+def free_worker(queue: Queue, *, patience_seconds: float = 0.0) -> bool:
+    """Ask the worker to unload its model and leave when its queue is empty; whether it is gone after `patience_seconds`."""
+    if not is_held(queue.lock):
+        return True
+    queue.leave.touch()
+    deadline = time.monotonic() + patience_seconds
+    while is_held(queue.lock) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not is_held(queue.lock)
+
+
+def worker_pid(queue: Queue) -> int | None:
+    """Process id of the living worker, None if there is none."""
+    return owner(queue.lock).get("pid") if is_held(queue.lock) else None
+
+
+def _is_coming_up(device: str) -> bool:
+    """Whether we just started one that has not taken its lock yet. Polling also reaps it once it has ended."""
+    process, since = _started.get(device, (None, 0.0))
+    return process is not None and process.poll() is None and time.monotonic() - since < _START_SECONDS

@@ -1,0 +1,170 @@
+"""What a user's word for a model means: a run, a folder, an installed package, a live object or a hub id. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fm_notebook.contracts.specs import ModelRef
+from fm_notebook.data import samples
+from fm_notebook.errors import ModelError, did_you_mean
+from fm_notebook.session import store
+
+_HUB_ID = re.compile(r"^[\w.-]{1,96}(/[\w.-]{1,96})?$", re.ASCII)
+_WEIGHTS = ("*.safetensors", "*.gguf", "pytorch_model*.bin")
+
+
+def resolve(value: object, *, source: str, field: str = "model", line: int | None = None) -> ModelRef:
+    """Where the model is that `value` means; for a live model, where it will be is filled in by `save_live`.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or a live one's class could not be imported by a worker.
+    """
+    if is_live(value):
+        return _live(value, source, line)
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str):
+        folder = getattr(value, "folder", None)
+        if isinstance(folder, Path):  # a Run
+            return _of_run(folder, source, line)
+        raise ModelError("model.type", line=line, field=field, type=type(value).__name__)
+    return _named(value, source, field, line)
+
+
+def is_live(value: object) -> bool:
+    """Whether `value` is a transformers model or tokenizer, asked without importing transformers."""
+    transformers = sys.modules.get("transformers")
+    if transformers is None or isinstance(value, str):
+        return False
+    return any(t.__module__.startswith("transformers.") and t.__name__ in _LIVE for t in type(value).__mro__)
+
+
+_LIVE = {"PreTrainedModel", "PreTrainedTokenizerBase"}
+
+
+def save_live(value: Any, ref: ModelRef, folder: Path) -> ModelRef:
+    """Write a live model or tokenizer into the job's `folder` and say so in its reference."""
+    value.save_pretrained(folder)
+    return ref.model_copy(update={"location": str(folder), "fingerprint": weights_hash(folder)})
+
+
+def config(ref: ModelRef) -> dict[str, Any]:
+    """The model's ``config.json``; empty if it is not on this machine yet, or the weights are GGUF."""
+    path: Path | str | None = Path(ref.location) / "config.json"
+    if ref.kind == "hub":
+        path = _cached(ref.location, "config.json", ref.revision)
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def labels(ref: ModelRef) -> tuple[str, ...] | None:
+    """The names of the model's classes in the order of its outputs; None if it has no trained classification head."""
+    facts = config(ref)
+    architectures = facts.get("architectures") or [""]
+    if not architectures[0].endswith("ForSequenceClassification"):
+        return None
+    names = facts.get("id2label") or {str(i): f"LABEL_{i}" for i in range(facts.get("num_labels", 2))}
+    return tuple(names[key] for key in sorted(names, key=int))
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 (hex) of the weight files of `folder`, in the order of their names; empty if there are none."""
+    files = [path for pattern in _WEIGHTS for path in sorted(folder.glob(pattern))]
+    if not files:
+        return ""
+    whole = hashlib.sha256()
+    for path in files:
+        status = path.stat()
+        whole.update(_file_hash(path, status.st_size, status.st_mtime_ns))
+    return whole.hexdigest()
+
+
+@cache
+def _file_hash(path: Path, size: int, mtime_ns: int) -> bytes:  # noqa: ARG001 - part of what is remembered
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _named(name: str, source: str, field: str, line: int | None) -> ModelRef:
+    folder = Path(name).expanduser()
+    if (folder / "config.json").is_file() and not (folder / "job.json").exists():
+        return ModelRef(source=source, kind="folder", location=str(folder.resolve()), fingerprint=weights_hash(folder))
+    if package := samples.model_package(name):
+        return _of_package(package, source)
+    if run := store.lookup(name):
+        return _of_run(run.path, source, line)
+    if folder.is_dir():
+        raise ModelError("model.no_config", line=line, folder=name)
+    if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
+        raise ModelError("model.no_folder", line=line, folder=name)
+    return _on_hub(name, source, field, line)
+
+
+def _of_package(path: Path, source: str) -> ModelRef:
+    folder, file = (path.parent, path.name) if path.suffix == ".gguf" else (path, "")
+    return ModelRef(source=source, kind="package", location=str(folder), fingerprint=weights_hash(folder), file=file)
+
+
+def _of_run(folder: Path, source: str, line: int | None) -> ModelRef:
+    model = folder / "model"
+    if not (model / "config.json").is_file():
+        raise ModelError("model.run_without_model", line=line, name=folder.name)
+    return ModelRef(source=source, kind="run", location=str(model), fingerprint=weights_hash(model))
+
+
+def _on_hub(name: str, source: str, field: str, line: int | None) -> ModelRef:
+    name, _, revision = name.partition("@")
+    known = [*samples.MODELS, *sorted({folder.identity.name for folder in store.all_runs()})]
+    hint = did_you_mean(name, known)
+    if not _HUB_ID.match(name):
+        raise ModelError("model.unknown", line=line, field=field, name=name, hint=hint, known=", ".join(known))
+    cached = _cached(name, "config.json", revision)
+    if cached is None and (hint or _is_offline()):
+        raise ModelError(
+            "model.offline" if _is_offline() else "model.unknown",
+            line=line,
+            field=field,
+            name=name,
+            hint=hint,
+            known=", ".join(known),
+        )
+    commit = cached.parent.name if cached else revision
+    return ModelRef(source=source, kind="hub", location=name, revision=revision or commit, fingerprint=commit)
+
+
+def _cached(name: str, file: str, revision: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, file, revision=revision or None)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _is_offline() -> bool:
+    return any(
+        os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+
+
+def _live(value: object, source: str, line: int | None) -> ModelRef:
+    cls = type(value)
+    module = cls.__module__
+    try:
+        importable = module != "__main__" and importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        importable = False
+    if not importable or "<locals>" in cls.__qualname__:
+        raise ModelError("model.class_not_importable", line=line, cls=f"{module}.{cls.__qualname__}")
+    class_path = "" if module.startswith("transformers.") else f"{module}:{cls.__qualname__}"
+    return ModelRef(source=source, kind="value", location="", class_path=class_path)

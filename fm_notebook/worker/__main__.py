@@ -1,0 +1,88 @@
+"""``python -m fm_notebook.worker DEVICE``: serve the queue of one device, then stay a while with the last model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from fm_notebook.contracts.events import Ended, ErrorRecord
+from fm_notebook.jobs.control import CommandReader, write_command
+from fm_notebook.jobs.folder import JobFolder
+from fm_notebook.jobs.journal import JournalWriter
+from fm_notebook.jobs.locks import Lock
+from fm_notebook.jobs.queue import Queue
+
+IDLE_SECONDS = float(os.environ.get("FM_NOTEBOOK_IDLE_SECONDS", "300"))
+TICK_SECONDS = 0.1
+
+
+def main(device: str) -> None:
+    """Serve until nobody waits.
+
+    A job put in the queue while we leave is not lost: its owner saw our lock either held, then we see the job below, or free,
+    then it started another worker.
+    """
+    queue, lock = Queue(device), Lock(Queue(device).lock)
+    while lock.acquire(patience_seconds=1.0):
+        queue.leave.unlink(missing_ok=True)
+        serve(queue)
+        lock.release()
+        if not queue.waiting():
+            return
+
+
+def serve(queue: Queue) -> None:
+    """Execute the jobs of `queue` until it was empty for `IDLE_SECONDS`, or leaving is asked for."""
+    deadline = time.monotonic() + IDLE_SECONDS
+    while True:
+        if path := queue.take():
+            run(JobFolder(path))
+            deadline = time.monotonic() + IDLE_SECONDS
+        elif queue.leave.exists() or time.monotonic() > deadline:
+            return
+        else:
+            time.sleep(TICK_SECONDS)
+
+
+def run(folder: JobFolder) -> None:
+    """Execute one job under its lock; whatever happens, the worker lives on for the next."""
+    lock = Lock(folder.lock)
+    if not folder.path.exists() or not lock.acquire(patience_seconds=1.0):
+        return
+    _output_to(folder.log)
+    signal.signal(signal.SIGTERM, lambda *_: write_command(folder.control, "stop"))  # the machine goes down: save first
+    try:
+        journal = JournalWriter(folder.events)
+        try:
+            _execute(folder, journal)
+        finally:
+            journal.close()
+    except OSError:  # a full disk refuses the journal too; readers see a free lock without an end
+        traceback.print_exc()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        lock.release()
+
+
+def _execute(folder: JobFolder, journal: JournalWriter) -> None:
+    try:
+        from fm_notebook.worker.execute import execute
+    except Exception:  # noqa: BLE001 - a broken installation: the user must see why
+        journal.append(Ended(state="failed", error=ErrorRecord(kind="bug", detail=traceback.format_exc())))
+        return
+    execute(folder, journal.append, CommandReader(folder.control))
+
+
+def _output_to(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,73 @@
+"""Do the job of a folder, whatever its kind, and always end its journal."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+
+from fm_notebook.contracts.events import Ended, ErrorRecord, Event, PhaseBegan
+from fm_notebook.contracts.protocols import ReadCommand
+from fm_notebook.contracts.specs import EvaluateSpec, FinetuneSpec, PredictSpec
+from fm_notebook.errors import FMError
+from fm_notebook.jobs.folder import JobFolder
+
+
+def execute(folder: JobFolder, append: Callable[[Event], None], command: ReadCommand) -> None:
+    """Do the job in `folder`; whatever happens, the last event is one `Ended`.
+
+    Parameters
+    ----------
+    folder : JobFolder
+        With its spec and rows; a fine-tuning with checkpoints is continued.
+    append : callable
+        Takes each event, in order.
+    command : callable
+        What the user wants now.
+    """
+    step, ended = 0, False
+    try:
+        append(PhaseBegan(phase="loading_libraries"))
+        for event in events(folder, command):
+            step, ended = getattr(event, "step", step), isinstance(event, Ended)
+            append(event)
+    except BaseException as error:
+        if not ended:
+            append(Ended(state="failed", step=step, error=record(error)))
+        if not isinstance(error, Exception):
+            raise
+    finally:
+        _give_back()
+
+
+def events(folder: JobFolder, command: ReadCommand) -> Iterator[Event]:
+    """The job in `folder` as a stream of events, from after its libraries are loaded; the last is `Ended`."""
+    from fm_notebook.worker import scoring, training
+
+    match folder.spec:
+        case FinetuneSpec() as spec:
+            yield from training.finetune(folder, spec, command)
+        case EvaluateSpec() as spec:
+            yield from scoring.evaluate(folder, spec, command)
+        case PredictSpec() as spec:
+            yield from scoring.predict(folder, spec, command)
+
+
+def record(error: BaseException) -> ErrorRecord:
+    """An error as it is written down: by catalogue keys if the user can mend it, else with its traceback."""
+    if isinstance(error, FMError):
+        faults = [{"key": f.key, "values": {k: _plain(v) for k, v in f.values.items()}, "line": f.line} for f in error.faults]
+        return ErrorRecord(kind=error.kind, faults=faults)
+    return ErrorRecord(kind="bug", detail="".join(traceback.format_exception(error)))
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _give_back() -> None:
+    import sys
+
+    if "torch" in sys.modules:
+        from fm_notebook.engine import memory
+
+        memory.free()

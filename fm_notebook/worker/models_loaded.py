@@ -1,0 +1,59 @@
+"""The model used last, kept for the next job of this worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fm_notebook.engine.models import Loaded, ModelSource
+
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A loaded model with its tokenizer, and which files, in which version, it was loaded from."""
+
+    key: tuple[str, ...]
+    stamp: Stamp
+    loaded: Loaded
+    tokenizer: Any
+
+
+_kept: list[Kept] = []
+
+
+def find(source: ModelSource) -> Kept | None:
+    """The kept model, if it is that of `source` and its files have not changed since."""
+    key = _key(source)
+    return next((kept for kept in _kept if kept.key == key and kept.stamp == _stamp(source)), None)
+
+
+def keep(source: ModelSource, loaded: Loaded, tokenizer: Any) -> None:
+    """Keep this model and forget the one before."""
+    _kept[:] = [Kept(_key(source), _stamp(source), loaded, tokenizer)]
+
+
+def free() -> None:
+    """Forget the kept model and give its memory back."""
+    import sys
+
+    _kept.clear()
+    if "torch" in sys.modules:
+        from fm_notebook.engine import memory
+
+        memory.free()
+
+
+def _key(source: ModelSource) -> tuple[str, ...]:
+    refs = [ref for ref in (source.model, source.tokenizer) if ref is not None]
+    return tuple(part for ref in refs for part in (ref.location, ref.revision, ref.file, ref.class_path))
+
+
+def _stamp(source: ModelSource) -> Stamp:
+    folder = Path(source.model.location)
+    if source.model.kind == "hub" or not folder.is_dir():
+        return ()
+    return tuple((path.name, s.st_mtime_ns, s.st_size) for path in sorted(folder.iterdir()) if (s := path.stat()))
