@@ -23,7 +23,6 @@ from fm_notebook.errors import DataError, did_you_mean
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 SUFFIXES = (*FORMATS, *(suffix + ".gz" for suffix in FORMATS[:-1]))
-LARGEST_BLOCK = 2**31 - 1
 
 
 def looks_like_path(text: str) -> bool:
@@ -77,10 +76,10 @@ def csv_table(data: bytes, *, tabs: bool = False, faults: Mapping[str, Any] | No
         return "error"
 
     try:
-        # One block: types are inferred from the first block alone, and a later word among numbers would be an error.
+        # Without threads, as otherwise a bad row has no number.
         return pyarrow.csv.read_csv(
             pa.BufferReader(data),
-            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=min(max(len(data), 1), LARGEST_BLOCK)),
+            read_options=pyarrow.csv.ReadOptions(use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter="\t" if tabs else ",",
                 quote_char=False if tabs else '"',

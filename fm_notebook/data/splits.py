@@ -75,7 +75,6 @@ def _apportion(sizes: np.ndarray, share: float) -> np.ndarray:
     goals = np.floor(exact).astype(np.int64)
     missing = round(float(sizes.sum()) * share) - int(goals.sum())
     goals[np.argsort(goals - exact, kind="stable")[: max(missing, 0)]] += 1
-    goals = np.minimum(goals, sizes - 1)
     if not goals.any():
         goals[np.argmax(sizes)] = 1
     return goals

@@ -29,6 +29,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from fm_notebook.engine.models import quietly
 from fm_notebook.engine.state import RunState
 from fm_notebook.errors import JobFailed
 from fm_notebook.jobs import atomic
@@ -107,8 +108,9 @@ def save_best(folder: Path, step: int, model: Any, tokenizer: Any) -> Path:
     """
 
     def write(into: Path) -> None:
-        model.save_pretrained(into)
-        tokenizer.save_pretrained(into)
+        with quietly():
+            model.save_pretrained(into)
+            tokenizer.save_pretrained(into)
 
     return _write_folder(folder, f"best-{step:08d}", write)
 

@@ -187,7 +187,8 @@ def _options(ref: ModelRef) -> dict[str, Any]:
 def _named(ref: ModelRef, key: str, **values: str) -> Iterator[None]:
     """Turn the errors of the loading libraries into ours; their first line is the reason."""
     try:
-        yield
+        with quietly():
+            yield
     except ModelError:
         raise
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -195,6 +196,22 @@ def _named(ref: ModelRef, key: str, **values: str) -> Iterator[None]:
         if "does not appear to have a file named" in reason and "safetensors" in reason:
             raise ModelError("weights.pickle", name=ref.source, files="pytorch_model.bin") from error
         raise ModelError(key, name=ref.source, reason=reason, **values) from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without transformers' progress bars and load reports: what they tell is an event of ours."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _set_dropout(config: Any, rate: float) -> None:

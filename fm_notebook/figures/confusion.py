@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from fm_notebook import messages
 from fm_notebook.figures.picture import GREY, Picture, finish, fonts, is_drawable, new_figure, quieten
 
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
 MOST_CLASSES = 30
+MOST_WITH_COUNTS = 15
 MOST_LETTERS = 18
 
 
@@ -71,41 +77,59 @@ def shorten(label: str) -> str:
     return label
 
 
-def _draw(counts, shares, ticks: list[str], alt: str) -> Picture:
+def _draw(counts: np.ndarray, shares: np.ndarray, ticks: list[str], alt: str) -> Picture:
     import matplotlib as mpl
     from matplotlib.colors import LinearSegmentedColormap
 
-    size = len(ticks)
-    cell = max(16, min(58, 420 // size))
-    longest = max(len(tick) for tick in ticks)
+    size, longest = len(ticks), max(len(tick) for tick in ticks)
+    cell = max(15, min(56, 420 // size))
+    # From clear to blue, so that an empty cell has the page's own colour in both themes.
+    clear_to_blue = LinearSegmentedColormap.from_list("clear_to_blue", [(0.12, 0.42, 0.70, alpha) for alpha in (0.05, 0.75, 1.0)])
     with mpl.rc_context({**fonts(), "text.parse_math": False}):  # a label such as $x$ is no formula
-        figure = new_figure(130 + 6 * longest + cell * size, 90 + cell * size + (5 * longest if size > 4 else 0))
+        figure = new_figure(90 + 6 * longest + cell * size, 70 + 5 * longest + cell * size)
         axes = figure.subplots()
-        # From clear to a mid blue, so that an empty cell is the page's own colour in both themes.
-        blues = LinearSegmentedColormap.from_list("clear_to_blue", [(0.23, 0.51, 0.77, 0.04), (0.23, 0.51, 0.77, 1.0)])
-        axes.imshow(shares, cmap=blues, vmin=0, vmax=1)
-        quieten(axes, grid=False)
-        for side in axes.spines.values():
-            side.set_visible(False)
-        axes.tick_params(length=0, labelsize=8 if size <= 12 else 6.5)
-        axes.set_xticks(
-            range(size),
-            ticks,
-            rotation=0 if size <= 4 and longest <= 9 else 45,
-            ha="center" if size <= 4 and longest <= 9 else "right",
-        )
-        axes.set_yticks(range(size), ticks)
-        axes.set_xlabel(_word("figure.predicted", "predicted"), color=GREY, fontsize=8)
-        axes.set_ylabel(_word("figure.true", "true"), color=GREY, fontsize=8)
-        if size <= 15:
-            for row in range(size):
-                for column in range(size):
-                    colour = "white" if shares[row, column] > 0.55 else GREY
-                    axes.text(column, row, f"{counts[row, column]:,.0f}", ha="center", va="center", color=colour, fontsize=8)
+        axes.imshow(shares, cmap=clear_to_blue, vmin=0, vmax=1)
+        _label(axes, ticks, slanted=6 * longest > cell)
+        if size <= MOST_WITH_COUNTS:
+            _write_counts(axes, counts, shares, size=8 if size <= 8 else 6.5)
         return finish(figure, alt)
 
 
-def _alt(counts, labels: Sequence[str], chosen: Sequence[int]) -> str:
+def _label(axes: Axes, ticks: list[str], *, slanted: bool) -> None:
+    quieten(axes, grid=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0, labelsize=8 if len(ticks) <= 12 else 6.5)
+    axes.set_xticks(
+        range(len(ticks)), ticks, rotation=45 if slanted else 0, ha="right" if slanted else "center", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(ticks)), ticks)
+    if not slanted:
+        axes.tick_params(axis="x", pad=8)
+    axes.set_xlabel(_word("figure.predicted", "predicted"), color=GREY, fontsize=8)
+    axes.set_ylabel(_word("figure.true", "true"), color=GREY, fontsize=8)
+
+
+def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray, *, size: float) -> None:
+    from matplotlib.patheffects import withStroke
+
+    # The ground of a half-filled cell depends on the page's theme: white with a blue edge reads on both.
+    edge = [withStroke(linewidth=1.6, foreground="#1f6bb3")]
+    for (row, column), share in _cells(shares):
+        full = share > 0.25
+        axes.text(
+            column, row, f"{counts[row, column]:,.0f}", ha="center", va="center", fontsize=size,
+            color="white" if full else GREY, path_effects=edge if full else None,
+        )  # fmt: skip
+
+
+def _cells(shares: np.ndarray) -> Iterator[tuple[tuple[int, int], float]]:
+    for row, line in enumerate(shares.tolist()):
+        for column, share in enumerate(line):
+            yield (row, column), share
+
+
+def _alt(counts: np.ndarray, labels: Sequence[str], chosen: Sequence[int]) -> str:
     wrong = counts.copy()
     wrong[range(len(wrong)), range(len(wrong))] = 0
     said = messages.text("figure.alt_confusion", classes=len(labels), shown=len(chosen))

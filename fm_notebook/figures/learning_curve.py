@@ -49,10 +49,12 @@ def learning_curve(
         axes = figure.subplots(1, 2 if evaluated else 1, squeeze=False)[0]
         _loss(axes[0], steps, losses, [(e.step, e.metrics["loss"]) for e in held_out if "loss" in e.metrics])
         if evaluated:
-            _title(axes[1], metric_name or metric, "")
+            _title(axes[1], metric_name or metric)
             axes[1].plot(*zip(*evaluated, strict=True), color=GREEN, linewidth=1.4, marker="o", markersize=2.6)
         for each in axes:
+            each.set_xlim(0, max([*steps[-1:], *(e.step for e in held_out), 1]) * 1.02)
             _frame(each, best)
+        _name_best(axes[-1], best)
         return finish(figure, _alt(steps, losses, best, metric, metric_name or metric))
 
 
@@ -63,13 +65,22 @@ def _loss(axes: Axes, steps: Sequence[float], losses: Sequence[float], held_out:
     if held_out:
         label = _word("figure.held_out", "held-out")
         axes.plot(*zip(*held_out, strict=True), color=ORANGE, linewidth=1.4, marker="o", markersize=2.6, label=label)
-    _title(axes, _word("figure.loss", "loss"), "")
-    axes.legend(frameon=False, fontsize=7.5, labelcolor=GREY, loc="upper right", handlelength=1.4)
+    _title(axes, _word("figure.loss", "loss"))
+    axes.legend(
+        frameon=False,
+        fontsize=7.5,
+        labelcolor=GREY,
+        loc="lower right",
+        bbox_to_anchor=(1, 0.98),
+        ncols=2,
+        handlelength=1.4,
+        borderaxespad=0,
+    )
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Exponential moving average over about a twentieth of the points, bias-corrected; skips what is not finite."""
-    decay = 1 - 1 / max(1.0, len(values) / 40)
+    """Exponential moving average over about an eighth of the points, bias-corrected; skips what is not finite."""
+    decay = 1 - 1 / max(1.0, len(values) / 16)
     mean = weight = 0.0
     found: list[float] = []
     for value in values:
@@ -83,21 +94,27 @@ def _frame(axes: Axes, best: EvalEnded | None) -> None:
     from matplotlib.ticker import MaxNLocator
 
     quieten(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     axes.set_xlabel(_word("figure.step", "step"), color=GREY, fontsize=7.5)
     if best is not None:
         axes.axvline(best.step, color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
 
 
-def _title(axes: Axes, text: str, more: str) -> None:
-    axes.set_title(f"{text}{more}", loc="left", color=GREY, fontsize=8.5, fontweight="bold")
+def _name_best(axes: Axes, best: EvalEnded | None) -> None:
+    if best is not None and not axes.get_legend():
+        text = _word("figure.best", "best: step {step}", step=f"{best.step:,}")
+        axes.set_title(text, loc="right", color=GREY, fontsize=7.5)
 
 
-def _word(key: str, plain: str) -> str:
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(text, loc="left", color=GREY, fontsize=8.5, fontweight="bold")
+
+
+def _word(key: str, plain: str, **values: object) -> str:
     """A word of the catalogue, in English where no font has its characters."""
-    word = messages.text(key)
-    return word if is_drawable(word) else plain
+    word = messages.text(key, **values)
+    return word if is_drawable(word) else plain.format(**values)
 
 
 def _alt(steps: Sequence[float], losses: Sequence[float], best: EvalEnded | None, metric: str, name: str) -> str:

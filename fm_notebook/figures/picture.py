@@ -20,6 +20,8 @@ BLUE, ORANGE, GREEN = "#3b82c4", "#d9822b", "#3f9c5a"
 DPI = 192
 """Twice the pixels of the shown size, for sharp screens."""
 
+LARGE_BYTES = 32_000
+
 CHINESE_FONTS = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei",
     "SimHei", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Arial Unicode MS",
@@ -99,10 +101,11 @@ def fonts() -> dict[str, list[str]]:
 
 
 def finish(figure: Figure, alt: str) -> Picture:
-    """The picture of `figure`, with colours reduced to a palette: a third of the bytes."""
+    """The picture of `figure`, with its colours reduced to a palette if it is large: a third of the bytes."""
     raw = io.BytesIO()
-    figure.savefig(raw, format="png", transparent=True, dpi=DPI)
-    return Picture(_with_palette(raw.getvalue()), alt)
+    figure.savefig(raw, format="png", transparent=True, dpi=DPI, bbox_inches="tight", pad_inches=0.03)
+    png = raw.getvalue()
+    return Picture(_with_palette(png) if len(png) > LARGE_BYTES else png, alt)
 
 
 def _with_palette(png: bytes) -> bytes:
@@ -110,7 +113,7 @@ def _with_palette(png: bytes) -> bytes:
 
     small = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
-        image.convert("RGBA").quantize(colors=128, method=Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
+        image.convert("RGBA").quantize(colors=256, method=Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
     return min(small.getvalue(), png, key=len)
 
 

@@ -16,7 +16,7 @@ def install(shell: InteractiveShell) -> Callable[[], None]:
     formatters: Any = shell.display_formatter.formatters  # type: ignore[union-attr]
     html, plain = formatters["text/html"], formatters["text/plain"]
     html.for_type_by_name(*_TYPE, lambda value: _twins().html(value))
-    plain.for_type_by_name(*_TYPE, lambda value, printer, cycle: printer.text(_twins().text(value)))  # noqa: ARG005 - IPython's form
+    plain.for_type_by_name(*_TYPE, lambda value, printer, cycle: printer.text(_twins().plain(value)))  # noqa: ARG005 - IPython's form
 
     def undo() -> None:
         for formatter in (html, plain):

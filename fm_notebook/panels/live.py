@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fm_notebook.panels.card import Card, is_plain
-from fm_notebook.panels.progress import ProgressPanel, WatchedJob
+from fm_notebook.panels.progress import ProgressPanel
+from fm_notebook.panels.watched import WatchedJob
 
 MOST_PANELS = 8
 DONE = frozenset({"finished", "cancelled", "failed"})
@@ -20,6 +21,9 @@ class Shown:
 
     panel: ProgressPanel
     card: Card
+
+    def __post_init__(self) -> None:
+        self.panel.after_resume = lambda: self.follow(self.panel.job)
 
     def follow(self, job: WatchedJob) -> None:
         """Keep both up to date; the card last, so that what waits for it has the panel's end too."""

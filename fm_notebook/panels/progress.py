@@ -11,39 +11,24 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.resources import files
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import anywidget
 import traitlets
 
 from fm_notebook import messages
 from fm_notebook.panels import card, curves, text
-from fm_notebook.panels.snapshot import BEFORE_END, commands, snapshot
-from fm_notebook.session.progress import Progress
+from fm_notebook.panels.snapshot import commands, snapshot
+from fm_notebook.panels.watched import WatchedJob
 
-J = TypeVar("J", bound="WatchedJob")
 SHORTEST_TICK_SECONDS = 0.24
 WORDS = (
-    "region", "silent", "late", "pause", "resume", "stop", "cancel", "restart", "cancel_ask", "cancel_yes", "cancel_no", "progress",
-    "show_table", "hide_table", "show_curves", "hide_curves", "waiting_for_points", "table_caption", "no_evaluation", "display_fault",
+    "region", "silent", "late", "display_fault", "progress", "waiting_for_points", "table_caption", "no_evaluation",
+    "pause", "resume", "stop", "cancel", "restart", "cancel_ask", "cancel_yes", "cancel_no",
+    "show_table", "hide_table", "show_curves", "hide_curves",
     "axis.step", "axis.loss", "axis.train", "axis.held_out", "axis.best",
     "column.metric", "column.value", "column.interval", "column.n",
 )  # fmt: skip
-
-
-class WatchedJob(Protocol):
-    """What panel and card need of a job; `fm_notebook.session.job.Job` is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def progress(self) -> Progress: ...
-    def refresh(self) -> object: ...
-    def watch(self, listener: Callable[[Any], None]) -> Callable[[], None]: ...
-    def command(self, wish: str) -> None: ...
 
 
 class ProgressPanel(anywidget.AnyWidget):
@@ -55,6 +40,15 @@ class ProgressPanel(anywidget.AnyWidget):
         Not followed until `follow` is called.
     resume : callable, optional
         Starts the job again after it stopped or died; may return the job to watch from then on.
+
+    Attributes
+    ----------
+    after_resume : callable
+        Called when the job was started again.
+    has_card : bool
+        Whether the card is displayed below.
+    late_pages : bool
+        Whether a page was loaded while the job ran, whose card cannot follow; over when the card is shown anew.
     """
 
     _esm = (files(__package__) / "static" / "progress.js").read_text("utf-8")
@@ -66,7 +60,8 @@ class ProgressPanel(anywidget.AnyWidget):
 
     def __init__(self, job: WatchedJob, *, resume: Callable[[], object] | None = None):
         self.job, self._resume = job, resume
-        self.has_card = False
+        self.after_resume: Callable[[], None] = self.follow
+        self.has_card = self.late_pages = False
         self._requests = 0
         self._asked = self._complaint = self._asked_in = ""
         self._shown: tuple[str, str] = ("", "")
@@ -115,9 +110,6 @@ class ProgressPanel(anywidget.AnyWidget):
                     self.late_pages = True
                 state |= {"state": self._snapshot(), "curves": curves.whole(self.job.progress), "late": self.late_pages}
         return state
-
-    late_pages = False
-    """Whether a page was loaded while the job ran; its card cannot follow. Ends when the card is shown anew."""
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:  # type: ignore[override]
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -181,9 +173,9 @@ class ProgressPanel(anywidget.AnyWidget):
     def _restart(self) -> None:
         assert self._resume is not None
         found = self._resume()
-        if found is not None and hasattr(found, "watch") and hasattr(found, "progress"):
-            self.job = found  # type: ignore[assignment]
-        shown_again(self)
+        if isinstance(found, WatchedJob):
+            self.job = found
+        self.after_resume()
 
     def _complain(self, reason: str) -> None:
         self._asked, self._complaint = "", reason
@@ -191,24 +183,8 @@ class ProgressPanel(anywidget.AnyWidget):
             self._tick()
 
 
-def shown_again(panel: ProgressPanel) -> None:
-    """Follow the job anew after it was resumed, with its card."""
-    from fm_notebook.panels.live import live
-
-    shown = live.get(panel.job.folder)
-    if shown is not None and shown.panel is panel:
-        shown.follow(panel.job)
-    else:
-        panel.follow()
-
-
 def show(job: WatchedJob, *, resume: Callable[[], object] | None = None) -> None:
     """Display panel and card of `job` here, and keep both up to date; a job that is over for good gets its card alone."""
     from fm_notebook.panels.live import show as show_live
 
     show_live(job, resume=resume)
-
-
-def is_alive(progress: Progress) -> bool:
-    """Whether the job is still to end."""
-    return progress.state in BEFORE_END

@@ -10,7 +10,6 @@ from fm_notebook.contracts.results import Interval
 from fm_notebook.panels import text
 from fm_notebook.session.progress import Progress
 
-BEFORE_END = frozenset({"queued", "starting", "running", "pausing", "paused", "stopping", "cancelling"})
 PROPORTIONS = frozenset({"accuracy"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import time
@@ -23,6 +24,7 @@ from fm_notebook.session.job import Job
 from fm_notebook.session.launchers.kernel import execute_here
 
 Where = Literal["process", "kernel"]
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def home_of(model: ModelRef) -> Path:
     """The folder that keeps what is said of `model`: its run's, or one for models that are no run."""
     if model.kind == "run":
         return Path(model.location).parent
-    slug = re.sub(r"[^\w-]+", "-", Path(model.location).name or "model")[-60:]
+    name = model.source.strip("'\"") if model.kind in {"package", "hub"} else Path(model.location).name
+    slug = re.sub(r"[^\w-]+", "-", name or "model")[-60:]
     return store.runs_folder() / ".models" / f"{slug}-{(model.fingerprint or model.revision or 'unknown')[:12]}"
 
 
@@ -134,7 +137,9 @@ def _fill(folder: JobFolder, name: str, bound: Bound) -> Job:
             name=name, key=bound.key, created=time.time(), device=devices.queue_name(spec.device), language=messages.language()
         )
         folder.write(spec=spec, identity=identity, facts=bound.facts)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder.path, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise RunError("run.disk_full", folder=str(store.runs_folder())) from error
         raise
     return Job(folder)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+_SILENT_SECONDS = 1.0
+
 
 def predict(name: str, spec: PredictSpec, texts: object, labels: Sequence[str]) -> pd.DataFrame:
     """Label and probabilities (columns in the order of `labels`) of each text; the job's folder is removed afterwards.
@@ -35,7 +37,7 @@ def predict(name: str, spec: PredictSpec, texts: object, labels: Sequence[str]) 
     job = launch.predict(name, Bound(spec, facts, {"eval": table}), spec.model)
     try:
         launch.begin(job)
-        if job.progress.behind:
+        if not job.wait(timeout_seconds=_SILENT_SECONDS) and job.progress.behind:
             messages.say("wait.behind", name=name, behind=job.progress.behind)
         job.wait()
         if failure := job.failure():

@@ -5,7 +5,7 @@
 // lives in the closure that the default export makes once a model.
 
 const SILENCE_MS = 10_000;
-const CHART = { height: 168, left: 46, right: 12, top: 26, bottom: 30 };
+const CHART = { height: 160, left: 46, right: 12, top: 26, bottom: 22 };
 const CURVES = ["train", "loss", "metric"];
 const SVG = "http://www.w3.org/2000/svg";
 const MOST_TABLE_ROWS = 100;
@@ -50,9 +50,9 @@ function replacedFrom(points, start, fresh) {
 }
 
 function smoothed(points) {
-  // Exponential moving average over about a twentieth of the points, corrected for its start: as on the card.
+  // Exponential moving average over about an eighth of the points, corrected for its start: as on the card.
   const n = points.length / 2;
-  const decay = 1 - 1 / Math.max(1, n / 40);
+  const decay = 1 - 1 / Math.max(1, n / 16);
   const out = new Float32Array(points.length);
   let mean = 0;
   let weight = 0;
@@ -288,7 +288,7 @@ function createView(model, store, el) {
   const actions = node("span", { class: "fm-actions" }, ...Object.values(buttons));
   const bar = node("div", { class: "fm-bar", role: "progressbar", "aria-label": words.progress, "aria-valuemin": 0, "aria-valuemax": 100 },
     node("div", { class: "fm-bar-fill" }));
-  const facts = node("dl", { class: "fm-facts" });
+  const facts = node("div", { class: "fm-facts" }); // no dl: JupyterLab floats its dt
   const faults = node("div", { class: "fm-faults", "aria-live": "polite" });
   const charts = { loss: chart("loss", words), metric: chart("metric", words) };
   const empty = node("p", { class: "fm-empty" }, words.waiting_for_points);
@@ -366,7 +366,7 @@ function createView(model, store, el) {
   function drawFacts(pairs) {
     while (facts.children.length > pairs.length) facts.lastChild.remove();
     pairs.forEach(([label, value], i) => {
-      if (!facts.children[i]) facts.append(node("div", { class: "fm-fact" }, node("dt"), node("dd")));
+      if (!facts.children[i]) facts.append(node("div", { class: "fm-fact" }, node("span", { class: "fm-label" }), node("span", { class: "fm-value" })));
       setText(facts.children[i].children[0], label);
       setText(facts.children[i].children[1], value);
     });
@@ -471,8 +471,14 @@ function createView(model, store, el) {
     }
   }
 
+  // JupyterLab leaves the focus where it is when a cell's margin is clicked: its shortcuts would still be swallowed here.
+  function leave(event) {
+    if (!root.contains(event.target) && root.contains(document.activeElement)) document.activeElement.blur();
+  }
+  document.addEventListener("pointerdown", leave, true);
+
   el.append(root);
-  return { root, draw: safely };
+  return { root, draw: safely, forget: () => document.removeEventListener("pointerdown", leave, true) };
 }
 
 export default () => {
@@ -494,6 +500,7 @@ export default () => {
       return () => {
         clearInterval(clock);
         resized.disconnect();
+        view.forget();
         store.views.delete(view.draw);
       };
     },

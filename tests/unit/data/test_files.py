@@ -30,7 +30,7 @@ def test_csv_keeps_quotes_line_breaks_and_the_words_null_and_na(tmp_path):
 
 
 def test_csv_types_are_those_of_all_rows_and_not_of_the_first(tmp_path):
-    rows = "\n".join(["1"] * 400_000 + ["many"])
+    rows = "\n".join(["1"] * 600_000 + ["many"])
     assert read(write(tmp_path / "a.csv", "label\n" + rows))["label"][-1].as_py() == "many"
 
 
@@ -53,6 +53,7 @@ def test_tsv_has_no_quoting(tmp_path):
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
     assert read(write(tmp_path / "a.csv", "text,label\na,0\n", "utf-8-sig")).column_names == ["text", "label"]
+    assert read(write(tmp_path / "a.jsonl", '{"text": "a"}', "utf-8-sig")).column_names == ["text"]
 
 
 def test_json_lines_may_lack_keys_and_hold_any_line_separator_within_text(tmp_path):

@@ -19,13 +19,13 @@ KINDS = [
 
 
 def stored(texts, kind, cut):
-    """`texts` as a table of the type `kind`, in two chunks, cut out of a longer one, with metadata."""
+    """`texts` as a table of the type `kind`, in one or two chunks, cut out of a longer one, with metadata."""
     if pa.types.is_dictionary(kind):
         whole = pa.array(["before", *texts, "after"], kind.value_type).dictionary_encode().cast(kind)
     else:
         whole = pa.array(["before", *texts, "after"], kind)
     inner = whole.slice(1, len(texts))
-    chunks = pa.chunked_array([inner.slice(0, cut), inner.slice(cut)], kind)
+    chunks = pa.chunked_array([inner.slice(0, cut), inner.slice(cut)] if cut else [inner], kind)
     return pa.table({"text": chunks}).replace_schema_metadata({"origin": "elsewhere"})
 
 

@@ -66,6 +66,14 @@ def test_shares_of_three_classes_are_those_of_the_data():
     assert np.bincount(labels[held_out(labels, 0.1, 0).eval]).tolist() == [100, 20, 5]
 
 
+def test_a_text_too_frequent_for_the_share_stays_in_train():
+    groups = np.array([0] * 50 + list(range(1, 51)), dtype=np.uint64)
+    for seed in range(60):
+        split = held_out(np.zeros(100, dtype=int), 0.1, seed, groups)
+        assert len(split.eval) == 10
+        assert 0 not in groups[split.eval]
+
+
 def test_one_text_throughout_is_split_by_rows():
     split = held_out(np.array([0, 1, 0, 1]), 0.5, 0, np.zeros(4, dtype=np.uint64))
     assert len(split.eval) == 2
