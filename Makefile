@@ -45,7 +45,7 @@ lint: $(TEST_INSTALLED)  ## ruff, pyright, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --no-cache  # its cache misses modules that are added later
 
 unit: $(TEST_INSTALLED)  ## Unit tests
 	$(PYTEST) tests/unit

@@ -93,7 +93,7 @@ def prepare_evaluation(fields: Fields, *, again: bool = False) -> Launched:
     bound = binding.bind_evaluate({**fields, "model": Assigned(model, fields["model"].written, fields["model"].line)})
     spec = bound.spec
     assert spec.kind == "evaluate"
-    name = Path(spec.run).name if spec.run else spec.model.source.strip("'\"")
+    name = Path(spec.run).name if spec.run else spec.model.source
     return launch.evaluate(name, bound, spec.model, again=again)
 
 

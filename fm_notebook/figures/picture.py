@@ -7,7 +7,7 @@ import io
 import struct
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ def quieten(axes: Axes, *, grid: bool = True) -> None:
         axes.grid(axis="y", color=GREY, alpha=0.18, linewidth=0.6)
 
 
-def fonts() -> dict[str, list[str]]:
+def fonts() -> dict[Any, Any]:
     """Settings for `matplotlib.rc_context` under which Chinese is drawn where a font has it."""
     return {"font.family": ["DejaVu Sans", *filter(None, [chinese_font()])]}
 

@@ -51,8 +51,8 @@ class ProgressPanel(anywidget.AnyWidget):
         Whether a page was loaded while the job ran, whose card cannot follow; over when the card is shown anew.
     """
 
-    _esm = (files(__package__) / "static" / "progress.js").read_text("utf-8")
-    _css = (files(__package__) / "static" / "progress.css").read_text("utf-8")
+    _esm = (files("fm_notebook.panels") / "static" / "progress.js").read_text("utf-8")
+    _css = (files("fm_notebook.panels") / "static" / "progress.css").read_text("utf-8")
     words = traitlets.Dict().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
     curves = traitlets.Dict().tag(sync=True)

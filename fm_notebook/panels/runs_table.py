@@ -54,4 +54,4 @@ def _row(run: Run) -> tuple[str, ...]:
     value = progress.best.metrics.get(metric) if progress.best else None
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.job.jobfolder.identity.created))
     shown = f"{metric} {value:.4f} (n {progress.best.n})" if value is not None and progress.best else ""
-    return (run.name, state, run.spec.model.source.strip("'\""), f"{progress.step}/{progress.total_steps or '?'}", shown, made)
+    return (run.name, state, run.spec.model.source, f"{progress.step}/{progress.total_steps or '?'}", shown, made)

@@ -41,6 +41,11 @@ class Assigned:
         """The text for messages: the source if there is one."""
         return self.source or repr(self.value)[:80]
 
+    @property
+    def reference(self) -> str:
+        """The text that a reference keeps: a string as it is, an expression as it was written."""
+        return str(self.value) if isinstance(self.value, str | Path) else self.written
+
 
 Fields = Mapping[str, Assigned]
 _TrainingRows = tuple[FinetuneSpec, dict[str, Any], DataFacts]  # spec with fingerprints, tables by role, counts
@@ -185,7 +190,7 @@ def _base_of(given: Assigned) -> JobFolder:
 
 
 def _model(name: str, given: Assigned, live: dict[str, Any]) -> ModelRef:
-    ref = models.resolve(given.value, source=given.written, field=name, line=given.line)
+    ref = models.resolve(given.value, source=given.reference, field=name, line=given.line)
     if ref.kind == "value":
         live[name] = given.value
     return ref
@@ -195,7 +200,7 @@ def _rows_of(spec: FinetuneSpec, given: Fields, base: JobFolder | None, lines: d
     from fm_notebook.data.prepare import prepare_training
 
     train = _read_again(base) if base is not None and "train" not in given else given["train"]
-    sources = {"train": train.written} | ({"eval": given["eval"].written} if "eval" in given else {})
+    sources = {"train": train.reference} | ({"eval": given["eval"].reference} if "eval" in given else {})
     data = prepare_training(
         train.value, given["eval"].value if "eval" in given else None, text=spec.text, text_pair=spec.text_pair,
         label=spec.label, eval_split=spec.eval_split, seed=spec.seed, sources=sources, lines=lines,
@@ -217,7 +222,7 @@ def _read_again(base: JobFolder) -> Assigned:
     ref = base.spec.train if isinstance(base.spec, FinetuneSpec) else None
     if ref is None or ref.kind == "value":
         raise SpecError("spec.base_rows", base=base.path.name)
-    return Assigned(ref.source.strip("'\""), ref.source)
+    return Assigned(ref.source, ref.source)
 
 
 def _evaluation_rows(spec: EvaluateSpec, given: Assigned, lines: dict[str, int]):
@@ -225,7 +230,7 @@ def _evaluation_rows(spec: EvaluateSpec, given: Assigned, lines: dict[str, int])
 
     return prepare_rows(
         given.value, labels=models.labels(spec.model), text=spec.text, text_pair=spec.text_pair, label=spec.label,
-        source=given.written, line=lines.get("data"),
+        source=given.reference, line=lines.get("data"),
     )  # fmt: skip
 
 

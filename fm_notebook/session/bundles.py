@@ -34,7 +34,7 @@ def model_card(run: Run) -> str:
     spec, facts, progress = run.spec, run.data, run.progress
     result = progress.result
     provenance = progress.started.provenance if progress.started else {}
-    front = {"library_name": "transformers", "pipeline_tag": spec.task, "base_model": spec.model.source.strip("'\"")}
+    front = {"library_name": "transformers", "pipeline_tag": spec.task, "base_model": spec.model.source}
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", "", f"# {run.name}", ""]
     lines += [messages.text("model_card.made"), "", f"## {messages.text('model_card.scores')}", ""]
     if result:

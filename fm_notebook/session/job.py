@@ -21,6 +21,7 @@ from fm_notebook.session.progress import Progress, State
 Listener = Callable[["Job"], None]
 TICK_SECONDS = 0.25
 BEAT_SECONDS = 2.0
+_PREPARE_SECONDS = 10.0
 _ASKED: dict[Command, State] = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
 
 
@@ -84,11 +85,15 @@ class Job:
                     self.progress.state = "paused"
         else:
             self._take_events()  # its end may have come between our reading and our asking
-            if not self.progress.over:
+            if not self.progress.over and not self._is_being_prepared():
                 self.progress.state = "died"
 
     def _is_alive(self) -> bool:
         return locks.is_held(self.jobfolder.lock) or (self.queue.in_work() == self.folder and locks.is_held(self.queue.lock))
+
+    def _is_being_prepared(self) -> bool:
+        """Whether its folder was made just now and it has not been put in the queue yet."""
+        return self._from_events == "queued" and time.time() - self.jobfolder.identity.created < _PREPARE_SECONDS
 
     def _who_is_before(self, waiting: list[Path]) -> str:
         place = waiting.index(self.folder)

@@ -105,7 +105,7 @@ def home_of(model: ModelRef) -> Path:
     """The folder that keeps what is said of `model`: its run's, or one for models that are no run."""
     if model.kind == "run":
         return Path(model.location).parent
-    name = model.source.strip("'\"") if model.kind in {"package", "hub"} else Path(model.location).name
+    name = model.source if model.kind in {"package", "hub"} else Path(model.location).name
     slug = re.sub(r"[^\w-]+", "-", name or "model")[-60:]
     return store.runs_folder() / ".models" / f"{slug}-{(model.fingerprint or model.revision or 'unknown')[:12]}"
 

@@ -32,7 +32,7 @@ NOT_FOR_USERS = {
     "can't allocate memory": "looked for in an error of torch",
     "does not appear to have a file named": "looked for in an error of transformers",
     "model name": "looked for in /proc/cpuinfo",
-    "upper right": "a place in matplotlib",
+    **dict.fromkeys(("upper right", "lower right"), "a place in matplotlib"),
     "%evaluate RUN DATA [--flags]": "a usage line, which is the same in every language",
     **dict.fromkeys((*CHINESE_FONTS, "DejaVu Sans"), "a font"),
 }
