@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from fm_notebook.data import offline
 from fm_notebook.data.values import from_value
 from fm_notebook.data.wording import listed
 from fm_notebook.errors import DataError, did_you_mean
@@ -46,17 +47,17 @@ def _default_split(known: list[str], field: str) -> str:
 
 
 def _load(name: str, config: str | None, field: str, line: int | None) -> Any:
-    import datasets.config
+    import datasets
     from datasets.exceptions import DatasetNotFoundError
 
+    offline.honour()
     faults: dict[str, Any] = {"id": name, "field": field}
     try:
         return datasets.load_dataset(name, config)
     except DatasetNotFoundError as error:
         raise DataError("data.hub.unknown", line=line, **faults) from error
     except ConnectionError as error:
-        offline = datasets.config.HF_HUB_OFFLINE
-        raise DataError("data.hub.offline" if offline else "data.hub.unreachable", line=line, **faults) from error
+        raise DataError("data.hub.offline" if offline.is_offline() else "data.hub.unreachable", line=line, **faults) from error
     except RuntimeError as error:
         if "script" not in str(error):
             raise

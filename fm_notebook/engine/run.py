@@ -87,9 +87,9 @@ class Run:
         self.optimizer = optim.adamw(optim.parameter_groups(parts.model, spec.weight_decay), spec.learning_rate)
         self.peak = memory.Peak(self.device)
         self.saved_step, self.evaluation_seconds = -1, math.inf
-        self.state = RunState(
-            min(spec.micro_batch_size or spec.batch_size, spec.batch_size), parts.precision, torch.get_num_threads()
-        )
+        most = CPU_MICRO_BATCH if self.device.type == "cpu" else spec.batch_size
+        micro = min(spec.micro_batch_size or most, spec.batch_size)
+        self.state = RunState(micro, parts.precision, torch.get_num_threads())
         torch.manual_seed(spec.seed)
         parts.model.train()
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 30
 MOST_WITH_COUNTS = 15
+SHADES = ((0.0, 0.04), (0.3, 0.25), (0.5, 0.75), (1.0, 1.0))
+"""Opacity by share of the row: faint up to where counts turn from grey to white, so that both can be read."""
 MOST_LETTERS = 18
 
 
@@ -84,7 +86,9 @@ def _draw(counts: np.ndarray, shares: np.ndarray, ticks: list[str], alt: str) ->
     size, longest = len(ticks), max(len(tick) for tick in ticks)
     cell = max(15, min(56, 420 // size))
     # From clear to blue, so that an empty cell has the page's own colour in both themes.
-    clear_to_blue = LinearSegmentedColormap.from_list("clear_to_blue", [(0.12, 0.42, 0.70, alpha) for alpha in (0.05, 0.75, 1.0)])
+    clear_to_blue = LinearSegmentedColormap.from_list(
+        "clear_to_blue", [(share, (0.12, 0.42, 0.70, alpha)) for share, alpha in SHADES]
+    )
     with mpl.rc_context({**fonts(), "text.parse_math": False}):  # a label such as $x$ is no formula
         figure = new_figure(90 + 6 * longest + cell * size, 70 + 5 * longest + cell * size)
         axes = figure.subplots()
@@ -116,7 +120,7 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray, *, size: f
     # The ground of a half-filled cell depends on the page's theme: white with a blue edge reads on both.
     edge = [withStroke(linewidth=1.6, foreground="#1f6bb3")]
     for (row, column), share in _cells(shares):
-        full = share > 0.25
+        full = share > 0.35
         axes.text(
             column, row, f"{counts[row, column]:,.0f}", ha="center", va="center", fontsize=size,
             color="white" if full else GREY, path_effects=edge if full else None,

@@ -53,6 +53,7 @@ def _lazily(shell: InteractiveShell, name: str) -> Callable[..., Any]:
     """The magic, whose module is imported at its first call."""
 
     def magic(line: str, cell: str | None = None) -> Any:
+        __tracebackhide__ = True  # IPython leaves such frames out of the traceback of a user's own expression
         from importlib import import_module
 
         return import_module(f"fm_notebook.magics.{name}").magic(shell, line, cell)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import linecache
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 from fm_notebook import messages
@@ -61,9 +63,10 @@ def evaluate(lines: list[Line], namespace: Mapping[str, Any]) -> dict[str, Assig
     SpecError
         If a dotted line reaches into a field that is no dict.
     """
+    __tracebackhide__ = True
     fields: dict[str, Assigned] = {}
     for line in lines:
-        code = compile(ast.Expression(line.expression), f"<{'.'.join(line.path)}>", "eval")
+        code = _compiled(line)
         try:
             value = eval(code, dict(namespace))  # noqa: S307 - it is the user's own cell
         except Exception as error:
@@ -72,6 +75,14 @@ def evaluate(lines: list[Line], namespace: Mapping[str, Any]) -> dict[str, Assig
         name, *rest = line.path
         fields[name] = _nested(fields.get(name), rest, value, line) if rest else Assigned(value, line.source, line.number)
     return fields
+
+
+def _compiled(line: Line) -> CodeType:
+    """The value as code whose source a traceback can show."""
+    name = f"<{'.'.join(line.path)}>"
+    text = "\n" * (line.expression.lineno - 1) + f"{'.'.join(line.path)} = {line.source}\n"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    return compile(ast.Expression(line.expression), name, "eval")
 
 
 def render(fields: Mapping[str, Any]) -> str:

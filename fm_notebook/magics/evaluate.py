@@ -25,6 +25,7 @@ SILENT_SECONDS = 1.0
 
 def magic(shell: InteractiveShell, line: str, cell: str | None) -> Evaluation | None:
     """Score a run or a model on data; the value is the `Evaluation`."""
+    __tracebackhide__ = True
     asked = arguments.parse(line, FLAGS, most_words=2)
     if "help" in asked.on:
         manual.show("evaluate", "%evaluate RUN DATA [--flags]", FLAGS, EvaluateSpec)
@@ -51,6 +52,7 @@ def magic(shell: InteractiveShell, line: str, cell: str | None) -> Evaluation | 
 
 def _fields(shell: InteractiveShell, asked: arguments.Line, cell: str | None) -> dict[str, Assigned]:
     """Fields of the line and of the body; a field may stand in one of them only."""
+    __tracebackhide__ = True
     fields = {name: Assigned(value, value) for name, value in asked.values.items() if name != "on"}
     for name, word in zip(("model", "data"), asked.words, strict=False):
         fields[name] = (names.data if name == "data" else names.assigned)(word, shell.user_ns)
@@ -84,7 +86,7 @@ class _Teller:
         return messages.text("evaluate.starting", name=name)
 
     def _tell(self, words: str) -> None:
-        if words == self._shown:
+        if words == self._shown or self._job.progress.error is not None:
             return
         from IPython.display import display
 

@@ -22,6 +22,7 @@ FLAGS = (WAIT, AGAIN, ON, QUIET)
 
 def magic(shell: InteractiveShell, line: str, cell: str | None) -> None:
     """Start the run that the cell describes and bind its name to the handle."""
+    __tracebackhide__ = True
     asked = arguments.parse(line, FLAGS, most_words=1)
     if "help" in asked.on:
         manual.show("finetune", "%%finetune NAME [--flags]", FLAGS, FinetuneSpec)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fm_notebook import messages
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import Spec
-from fm_notebook.panels import markup, rows, text
+from fm_notebook.panels import evaluation, markup, rows, text
 from fm_notebook.panels.snapshot import facts as numbers
 from fm_notebook.panels.snapshot import scores
 from fm_notebook.session.progress import Progress
@@ -47,6 +47,8 @@ def plain(progress: Progress, spec: Spec | None = None, facts: DataFacts | None 
     lines = [f"{progress.name}: {_headline(progress)}"]
     lines += [f"  {line}" for line in text.failure(progress.error)]
     lines += [f"  {name:<18} {value:>8}  {between:<15}  n = {n}" for name, value, between, n in scores(progress)]
+    if progress.evaluation is not None:
+        lines.append(evaluation.plain(progress.evaluation))
     lines += [f"  {name}: {value}" for name, value in [*rows.data(spec, facts), *rows.speed(progress)] if value]
     lines += [f"  {note}" for _, note in text.notes(progress.notes)]
     return "\n".join(lines)
@@ -167,6 +169,8 @@ def _headline(progress: Progress) -> str:
 def _parts(progress: Progress, spec: Spec | None, facts: DataFacts | None) -> Iterator[str]:
     if failed := text.failure(progress.error):
         yield markup.paragraph(*failed)
+    if progress.evaluation is not None:
+        yield evaluation.html(progress.evaluation)
     yield rows.held_out(progress)
     yield markup.image(rows.curve(progress))
     yield markup.bullets(note for _, note in text.notes(progress.notes))

@@ -60,8 +60,11 @@ def show(job: WatchedJob, *, resume: Callable[[], object] | None = None) -> None
 def _show_both(job: WatchedJob, resume: Callable[[], object] | None) -> None:
     from IPython.display import display
 
-    shown = live.pop(job.folder, None) or Shown(ProgressPanel(job, resume=resume), Card(job))
+    shown = live.pop(job.folder, None)
+    if shown is None or shown.panel.comm is None:  # closed by somebody else, as by Widget.close_all()
+        shown = Shown(ProgressPanel(job, resume=resume), Card(job))
     live[job.folder] = shown
+    shown.panel.job, shown.panel.resume = job, resume
     _close_oldest()
     shown.panel.has_card, shown.panel.late_pages = True, False
     display(shown.panel)
@@ -73,6 +76,16 @@ def _close_oldest() -> None:
     while len(live) > MOST_PANELS:
         over = [folder for folder, shown in live.items() if shown.panel.job.progress.over]
         live.pop((over or list(live))[0]).close()
+
+
+def settle() -> None:
+    """Write here the final card of every run that ended after its page was reloaded: to be called by each cell of ours."""
+    for shown in list(live.values()):
+        if shown.panel.late_pages and shown.panel.job.progress.over:
+            with suppress(Exception):
+                shown.card.show()
+                shown.panel.late_pages = False
+                shown.panel.update()
 
 
 def close(folder: Path) -> None:

@@ -43,6 +43,8 @@ class ProgressPanel(anywidget.AnyWidget):
 
     Attributes
     ----------
+    resume : callable or None
+        As given.
     after_resume : callable
         Called when the job was started again.
     has_card : bool
@@ -59,7 +61,7 @@ class ProgressPanel(anywidget.AnyWidget):
     late = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, job: WatchedJob, *, resume: Callable[[], object] | None = None):
-        self.job, self._resume = job, resume
+        self.job, self.resume = job, resume
         self.after_resume: Callable[[], None] = self.follow
         self.has_card = self.late_pages = False
         self._requests = 0
@@ -132,7 +134,12 @@ class ProgressPanel(anywidget.AnyWidget):
         progress = self.job.progress
         compact = self.has_card and not self.late_pages and progress.state == "finished"
         return snapshot(
-            progress, asked=self._asked, complaint=self._complaint, resumable=self._resume is not None, compact=compact
+            progress,
+            asked=self._asked,
+            complaint=self._complaint,
+            resumable=self.resume is not None,
+            compact=compact,
+            late=self.late_pages,
         ).to_json()
 
     def _tick(self) -> None:
@@ -156,7 +163,7 @@ class ProgressPanel(anywidget.AnyWidget):
             self._complain(str(error) or type(error).__name__)
 
     def _command(self, command: str) -> None:
-        allowed = commands(self.job.progress, resumable=self._resume is not None)
+        allowed = commands(self.job.progress, resumable=self.resume is not None)
         if command not in {"pause", "resume", "stop", "cancel", "restart"}:
             return
         if command not in allowed:
@@ -171,8 +178,8 @@ class ProgressPanel(anywidget.AnyWidget):
         self._tick()
 
     def _restart(self) -> None:
-        assert self._resume is not None
-        found = self._resume()
+        assert self.resume is not None
+        found = self.resume()
         if isinstance(found, WatchedJob):
             self.job = found
         self.after_resume()

@@ -65,8 +65,9 @@ def data(spec: Spec | None, facts: DataFacts | None) -> Iterator[tuple[str, str]
     if spec is not None and spec.kind == "finetune":
         how = ("stratified" if facts.stratified else "plain") if facts.held_out else "given"
         yield _row("split"), messages.text(f"card.split.{how}", seed=spec.seed)
-    for name, count in (("missing", facts.missing_rows), ("shared", facts.shared_texts), ("duplicates", facts.duplicate_texts)):
-        yield _row(name), f"{count:,}"
+    yield _row("missing"), f"{facts.missing_rows:,}" if facts.missing_rows else ""
+    yield _row("shared"), f"{facts.shared_texts:,}"
+    yield _row("duplicates"), f"{facts.duplicate_texts:,}" if facts.duplicate_texts else ""
     for name, part in (("truncated", facts.truncated_share), ("unknown", facts.unknown_share)):
         yield _row(name), text.share(part) if part is not None else ""
 
@@ -92,11 +93,12 @@ def speed(progress: Progress) -> Iterator[tuple[str, str]]:
     """Seconds by phase, pace and memory."""
     result = progress.result
     if result is not None:
-        for phase, seconds in result.seconds.items():
-            key = f"card.seconds.{phase}"
-            yield messages.text(key) if messages.has(key) else phase, text.duration(seconds)
-        yield _row("examples_per_second"), text.amount(result.examples_per_second)
-        yield _row("tokens_per_second"), text.amount(result.tokens_per_second)
+        yield (
+            _row("seconds"),
+            " · ".join(f"{_phase(phase)} {text.duration(seconds)}" for phase, seconds in result.seconds.items()),
+        )
+        pace = {"examples_per_second": result.examples_per_second, "tokens_per_second": result.tokens_per_second}
+        yield _row("pace"), " · ".join(messages.text(f"card.pace.{name}", n=text.amount(n)) for name, n in pace.items() if n)
         yield _row("memory"), text.memory(result.peak_memory_bytes)
     if progress.started is not None:
         device = messages.text("card.value.device", device=progress.started.device, precision=progress.started.precision)
@@ -133,6 +135,11 @@ def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", "" if value is None else _short(str(value))
+
+
+def _phase(name: str) -> str:
+    key = f"card.seconds.{name}"
+    return messages.text(key) if messages.has(key) else name
 
 
 def _row(key: str) -> str:

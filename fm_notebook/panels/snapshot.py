@@ -28,6 +28,10 @@ class Snapshot:
         Final held-out scores.
     commands : list of str
         What may be asked for now: ``pause``, ``resume``, ``stop``, ``cancel``, ``restart``.
+    compact : bool
+        Whether the card below shows the whole result already.
+    late : bool
+        Whether some page still has a card that is not final.
     sent : float
         Seconds since the epoch, for the page to tell how late it is.
     """
@@ -47,6 +51,7 @@ class Snapshot:
     metric: str
     commands: list[str]
     compact: bool = False
+    late: bool = False
     sent: float = field(default_factory=time.time)
 
     def to_json(self) -> dict[str, object]:
@@ -55,7 +60,13 @@ class Snapshot:
 
 
 def snapshot(
-    progress: Progress, *, asked: str = "", complaint: str = "", resumable: bool = False, compact: bool = False
+    progress: Progress,
+    *,
+    asked: str = "",
+    complaint: str = "",
+    resumable: bool = False,
+    compact: bool = False,
+    late: bool = False,
 ) -> Snapshot:
     """The moment's picture of `progress`.
 
@@ -67,8 +78,8 @@ def snapshot(
         Why the last click did nothing.
     resumable : bool
         Whether a run that is over can be resumed from here.
-    compact : bool
-        Whether the card below shows the whole result already.
+    compact, late : bool
+        As in `Snapshot`.
     """
     done, total = _count(progress)
     return Snapshot(
@@ -87,6 +98,7 @@ def snapshot(
         metric=text.metric(progress.started.metric) if progress.started and progress.started.metric else "",
         commands=commands(progress, resumable=resumable),
         compact=compact,
+        late=late,
     )
 
 

@@ -101,6 +101,8 @@ def bind_finetune(given: Fields) -> Bound:
             rows = collect.attempt("base", lambda spec=spec: _rows_of_base(spec, base))
         else:
             rows = collect.attempt("train", lambda spec=spec: _rows_of(spec, given, base, collect.lines))
+    elif "train" in given:
+        collect.attempt("train", lambda: _can_be_read(given["train"]))
     collect.raise_all()
     assert rows is not None
     spec, tables, facts = rows
@@ -207,6 +209,13 @@ def _rows_of(spec: FinetuneSpec, given: Fields, base: JobFolder | None, lines: d
     )  # fmt: skip
     spec = spec.model_copy(update={"train": data.train_ref, "eval": data.eval_ref})
     return spec, {"train": data.train, "eval": data.eval}, data.facts
+
+
+def _can_be_read(train: Assigned) -> None:
+    """So that a wrong path is told together with the other faults."""
+    from fm_notebook.data.sources import read
+
+    read(train.value, source=train.reference, field="train", line=train.line)
 
 
 def _rows_of_base(spec: FinetuneSpec, base: JobFolder) -> _TrainingRows:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import re
 import sys
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 
 from fm_notebook.contracts.specs import ModelRef
 from fm_notebook.data import samples
+from fm_notebook.data.offline import is_offline
 from fm_notebook.errors import ModelError, did_you_mean
 from fm_notebook.session import store
 
@@ -131,9 +131,9 @@ def _on_hub(name: str, source: str, field: str, line: int | None) -> ModelRef:
     if not _HUB_ID.match(name):
         raise ModelError("model.unknown", line=line, field=field, name=name, hint=hint, known=", ".join(known))
     cached = _cached(name, "config.json", revision)
-    if cached is None and (hint or _is_offline()):
+    if cached is None and (hint or is_offline()):
         raise ModelError(
-            "model.offline" if _is_offline() else "model.unknown",
+            "model.offline" if is_offline() else "model.unknown",
             line=line,
             field=field,
             name=name,
@@ -149,12 +149,6 @@ def _cached(name: str, file: str, revision: str) -> Path | None:
 
     found = try_to_load_from_cache(name, file, revision=revision or None)
     return Path(found) if isinstance(found, str) else None
-
-
-def _is_offline() -> bool:
-    return any(
-        os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    )
 
 
 def _live(value: object, source: str, line: int | None) -> ModelRef:

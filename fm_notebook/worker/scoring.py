@@ -43,7 +43,8 @@ def evaluate(folder: JobFolder, spec: EvaluateSpec, command: ReadCommand) -> Ite
         return
     found = classification.evaluate(scored.probabilities, scored.rows.targets, scored.labels, seed=spec.seed)
     evaluation = Evaluation(
-        model=spec.model.source, run=Path(spec.run).name if spec.run else None, data=spec.data, labels=scored.labels, n=len(scored.rows),
+        model=spec.model.source, run=Path(spec.run).name if spec.run else None, data=spec.data,
+        labels=scored.labels, n=len(scored.rows),
         missing_rows=folder.facts.missing_rows, scores=found.scores, classes=found.classes, confusion=found.confusion,
         trained_rows=_trained_rows(spec, scored.rows), untrained_head=bool(scored.loaded.fresh),
         truncated_share=scored.tokens.truncated_share, unknown_share=scored.tokens.unknown_share, seed=spec.seed,

@@ -254,6 +254,7 @@ function createStore(model) {
       else store.curves[name] = replacedFrom(store.curves[name], start, floats(buffers[i]));
     });
     store.state = message.state;
+    store.late = store.late && message.state.late; // until a later cell has written the card anew
     if (missed && !store.asked) model.send({ type: "whole" });
     store.asked = missed;
     store.show();

@@ -82,5 +82,6 @@ def test_a_label_is_no_formula():
 
 
 def test_pyplot_stays_unloaded():
-    code = "import sys; from fm_notebook.figures.confusion import confusion as c; c([[2, 1], [1, 2]], 'ab'); print('matplotlib.pyplot' in sys.modules)"
+    draw = "from fm_notebook.figures.confusion import confusion; confusion([[2, 1], [1, 2]], 'ab')"
+    code = f"import sys; {draw}; print('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -219,6 +219,21 @@ def test_the_bundle_has_html_and_text_beside_the_view(panel, job):
     assert len(panel._repr_mimebundle_()[0]["text/html"]) < 400
 
 
+def test_a_late_card_is_written_by_the_next_cell_of_ours(panel, job, monkeypatch):
+    monkeypatch.setattr(live, "live", {job.folder: live.Shown(panel, live.Card(job))})
+    shown = []
+    monkeypatch.setattr(live.Card, "show", shown.append)
+    job.start()
+    panel.get_state()  # a reload
+    live.settle()
+    assert shown == []
+    job.progress.apply(ev.Ended(time=9.0, state="cancelled"))
+    live.settle()
+    live.settle()
+    assert len(shown) == 1
+    assert panel.sent[-1][0]["state"]["late"] is False
+
+
 def test_every_word_of_the_page_is_in_the_catalogue():
     assert all(messages.has(f"panel.{key}") for key in WORDS)
 

@@ -1,0 +1,148 @@
+"""How much memory do kernel and worker take together while the quickstart runs?
+
+``python benchmarks/memory.py [NOTEBOOK] [--every SECONDS] [--json]``
+
+Runs the notebook headless in a temporary folder, with a queue and runs of its own, and samples the memory of the notebook's
+kernel and of every process that it started. *PSS* counts a page shared by k processes as 1/k of it to each, so the sum over
+processes is what they truly take; it exists on Linux. *RSS* counts shared pages in full for each and is given beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import nbformat
+import psutil
+from nbclient import NotebookClient
+
+QUICKSTART = Path(__file__).parents[1] / "notebooks" / "01_quickstart.ipynb"
+MB = 1e6
+
+
+@dataclass
+class Peak:
+    """The largest sum so far, bytes, with its parts and the cell that ran then."""
+
+    total: int = 0
+    kernel: int = 0
+    worker: int = 0
+    cell: str = ""
+
+    def see(self, kernel: int, worker: int, cell: str) -> None:
+        if kernel + worker > self.total:
+            self.total, self.kernel, self.worker, self.cell = kernel + worker, kernel, worker, cell
+
+
+@dataclass
+class Watch:
+    """Samples the kernel and the worker until `done`."""
+
+    every_seconds: float
+    pss: Peak = field(default_factory=Peak)
+    rss: Peak = field(default_factory=Peak)
+    cells: dict[str, Peak] = field(default_factory=dict)
+    cell: str = ""
+    samples: int = 0
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, kernel: psutil.Process) -> None:
+        state = Path(os.environ["FM_NOTEBOOK_STATE"])
+        while not self.done.wait(self.every_seconds):
+            workers = _workers(state)
+            rss, pss = ([_memory(each, shared=kind) for each in (kernel, *workers)] for kind in (True, False))
+            self.rss.see(rss[0], sum(rss[1:]), self.cell)
+            self.pss.see(pss[0], sum(pss[1:]), self.cell)
+            self.cells.setdefault(self.cell, Peak()).see(pss[0], sum(pss[1:]), self.cell)
+            self.samples += 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebook", nargs="?", type=Path, default=QUICKSTART)
+    parser.add_argument("--every", type=float, default=0.2, metavar="SECONDS")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fm_notebook-memory-") as folder:
+        os.environ |= {"FM_NOTEBOOK_STATE": f"{folder}/state", "FM_NOTEBOOK_RUNS": f"{folder}/runs", "FM_NOTEBOOK_IDLE_SECONDS": "10"}
+        began = time.perf_counter()
+        watch = _execute(asked.notebook, Path(folder), asked.every)
+        seconds = time.perf_counter() - began
+        _send_home(Path(folder) / "state")
+    report = {
+        "notebook": asked.notebook.name, "wall_seconds": seconds, "samples": watch.samples,
+        "pss": asdict(watch.pss), "rss": asdict(watch.rss), "cells": {name: asdict(peak) for name, peak in watch.cells.items()},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores", "python": platform.python_version(),
+    }  # fmt: skip
+    print(json.dumps(report, indent=1) if asked.json else _table(watch, seconds))
+
+
+def _execute(source: Path, folder: Path, every_seconds: float) -> Watch:
+    """Run the notebook under watch."""
+    notebook = nbformat.read(source, as_version=4)
+    watch = Watch(every_seconds)
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", store_widget_state=False, resources={"metadata": {"path": str(folder)}},
+        on_cell_execute=lambda cell, cell_index: setattr(watch, "cell", f"[{cell_index}] {cell.source.splitlines()[0][:40]}"),
+    )  # fmt: skip
+    with client.setup_kernel():
+        kernel = psutil.Process(client.km.provisioner.pid)
+        thread = threading.Thread(target=watch.run, args=(kernel,), daemon=True)
+        thread.start()
+        try:
+            for index, cell in enumerate(notebook.cells):
+                if cell.cell_type == "code":
+                    client.execute_cell(cell, index)
+        finally:
+            watch.done.set()
+            thread.join()
+    return watch
+
+
+def _workers(state: Path) -> list[psutil.Process]:
+    """The workers of the queues in `state`, and their children."""
+    found: list[psutil.Process] = []
+    for lock in state.glob("*/*/worker.lock"):
+        try:
+            worker = psutil.Process(json.loads(lock.read_text())["pid"])
+            if "fm_notebook.worker" in worker.cmdline():
+                found += [worker, *worker.children(recursive=True)]
+        except (psutil.Error, ValueError, KeyError):  # not written yet, or gone
+            continue
+    return found
+
+
+def _memory(process: psutil.Process, *, shared: bool) -> int:
+    try:
+        if shared:
+            return process.memory_info().rss
+        full = process.memory_full_info()
+        return getattr(full, "pss", full.uss)
+    except psutil.Error:
+        return 0
+
+
+def _send_home(state: Path) -> None:
+    for queue in state.glob("*/*"):
+        (queue / "leave").touch()
+    deadline = time.monotonic() + 20
+    while _workers(state) and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+def _table(watch: Watch, seconds: float) -> str:
+    lines = [f"{'cell':<46}{'kernel':>8}{'worker':>8}{'sum':>8}   (PSS, MB, at each cell's peak)"]
+    peaks = [*watch.cells.items(), ("peak, PSS", watch.pss), ("peak, RSS (shared pages counted twice)", watch.rss)]
+    lines += [f"{name:<46}{peak.kernel / MB:>8.0f}{peak.worker / MB:>8.0f}{peak.total / MB:>8.0f}" for name, peak in peaks]
+    return "\n".join([*lines, f"{seconds:.0f} s, {watch.samples} samples"])
+
+
+if __name__ == "__main__":
+    main()
