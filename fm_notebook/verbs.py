@@ -110,7 +110,7 @@ def finish_evaluation(launched: Launched) -> Evaluation:
     if failure := job.failure():
         raise failure
     if job.progress.evaluation is None:
-        raise RunError("run.no_result", name=job.name, state=job.progress.state)
+        raise RunError("run.no_result", name=job.name, state=job.state_in_words)
     return job.progress.evaluation
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ def load(shell: InteractiveShell) -> None:
 def unload(shell: InteractiveShell) -> None:
     """Take away what `load` added; jobs go on."""
     registered, undo = _state.pop(id(shell), ([], []))
+    if live := sys.modules.get("fm_notebook.panels.live"):
+        live.close_all()
     for kind in shell.magics_manager.magics.values():  # type: ignore[union-attr]
         for name in registered:
             kind.pop(name, None)
@@ -56,7 +59,10 @@ def _lazily(shell: InteractiveShell, name: str) -> Callable[..., Any]:
         __tracebackhide__ = True  # IPython leaves such frames out of the traceback of a user's own expression
         from importlib import import_module
 
-        return import_module(f"fm_notebook.magics.{name}").magic(shell, line, cell)
+        value = import_module(f"fm_notebook.magics.{name}").magic(shell, line, cell)
+        if live := sys.modules.get("fm_notebook.panels.live"):
+            live.settle()
+        return value
 
     magic.__name__ = name
     magic.__doc__ = messages.text(f"magic.{name}") + "\n\n" + messages.text("magic.more", name=name)
@@ -69,7 +75,7 @@ def _name_living_jobs() -> None:
 
     alive = each_run(lambda run: not run.progress.over)
     if alive:
-        names = ", ".join(f"{run.name} ({messages.text(f'state.{run.job.progress.state}')})" for run in alive)
+        names = ", ".join(f"{run.name} ({run.job.state_in_words})" for run in alive)
         messages.say("load.alive", names=names, first=alive[0].name)
     for run in alive:
         ensure_worker(run.job.queue)

@@ -90,6 +90,11 @@ def bind_finetune(given: Fields) -> Bound:
     for name in ("model", "tokenizer"):
         if name in given and given[name].value is not None:
             values[name] = collect.attempt(name, lambda name=name: _model(name, given[name], live))
+    if "model" in live and "tokenizer" not in values:
+        model = given["model"]
+        values["tokenizer"] = collect.attempt(
+            "model", lambda: models.tokenizer_of(model.value, source=model.reference, line=model.line)
+        )
     for name in ("train", "eval"):
         if name in given and given[name].value is not None:
             values[name] = DataRef(source=given[name].source or name, kind="value")

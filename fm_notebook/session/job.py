@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fm_notebook import errors
+from fm_notebook import errors, messages
 from fm_notebook.contracts.protocols import Command
 from fm_notebook.errors import Fault, FMError, JobFailed, RunError, WaitInterrupted
 from fm_notebook.jobs import locks
@@ -16,7 +17,7 @@ from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.jobs.journal import JournalReader
 from fm_notebook.jobs.queue import Queue
 from fm_notebook.session.launchers.process import ensure_worker
-from fm_notebook.session.progress import Progress, State
+from fm_notebook.session.progress import OVER, Progress, State
 
 Listener = Callable[["Job"], None]
 TICK_SECONDS = 0.25
@@ -51,6 +52,11 @@ class Job:
         """The job's folder."""
         return self.jobfolder.path
 
+    @property
+    def state_in_words(self) -> str:
+        """The state as of the last `refresh`, in the reader's language."""
+        return messages.text(f"state.{self.progress.state}", name=self.progress.name)
+
     def refresh(self) -> bool:
         """Take in what the journal says now and who is alive; whether anything changed."""
         with self._lock:
@@ -60,33 +66,36 @@ class Job:
             return came or before != (self.progress.state, self.progress.behind)
 
     def _take_events(self) -> bool:
-        events = self._reader.new_events()
-        self.progress.state = self._from_events
-        for event in events:
-            self.progress.apply(event)
-        self._from_events = self.progress.state
+        if events := self._reader.new_events():
+            self.progress.state = self._from_events
+            for event in events:
+                self.progress.apply(event)
+            self._from_events = self.progress.state
         return bool(events)
 
     def _judge(self) -> None:
         """What events cannot tell: whether the job waits, is wished something, or died."""
         waiting = self.queue.waiting()
-        self.progress.behind = ""
-        if self.folder in waiting:
-            self.progress.state = "queued"
-            self.progress.behind = self._who_is_before(waiting)
-        elif self.progress.over:
-            return
-        elif self._is_alive():
-            if self._from_events == "queued":
-                self.progress.state = "starting"
-            elif self._from_events in {"starting", "running", "paused"}:
-                self.progress.state = _ASKED.get(self._control(), self._from_events)
-                if (self._from_events, self.progress.state) == ("paused", "pausing"):
-                    self.progress.state = "paused"
-        else:
-            self._take_events()  # its end may have come between our reading and our asking
-            if not self.progress.over and not self._is_being_prepared():
-                self.progress.state = "died"
+        is_waiting = self.folder in waiting
+        behind = self._who_is_before(waiting) if is_waiting else ""
+        self.progress.state, self.progress.behind = "queued" if is_waiting else self._state_outside_the_queue(), behind
+
+    def _state_outside_the_queue(self) -> State:
+        if self._from_events in OVER:
+            return self._from_events
+        if self._is_alive():
+            return self._as_asked()
+        self._take_events()  # its end may have come between our reading and our asking
+        return self._from_events if self._from_events in OVER or self._is_being_prepared() else "died"
+
+    def _as_asked(self) -> State:
+        """The state of a living job, in view of what it was asked for and has not done yet."""
+        if self._from_events == "queued":
+            return "starting"
+        if self._from_events not in {"starting", "running", "paused"}:
+            return self._from_events
+        wished = _ASKED.get(self._control(), self._from_events)
+        return "paused" if (self._from_events, wished) == ("paused", "pausing") else wished
 
     def _is_alive(self) -> bool:
         return locks.is_held(self.jobfolder.lock) or (self.queue.in_work() == self.folder and locks.is_held(self.queue.lock))
@@ -124,7 +133,7 @@ class Job:
         """
         self.refresh()
         if self.progress.over:
-            raise RunError("run.is_over", name=self.name, state=self.progress.state)
+            raise RunError("run.is_over", name=self.name, state=self.state_in_words)
         if wish in {"stop", "cancel"} and self.queue.withdraw(self.folder):
             self._end_unstarted()
         else:
@@ -136,7 +145,7 @@ class Job:
         from fm_notebook.jobs.journal import JournalWriter
 
         lock = locks.Lock(self.jobfolder.lock)
-        if lock.acquire():
+        if lock.acquire(patience_seconds=1.0):  # a reader that asks whether it is held has it for an instant
             journal = JournalWriter(self.jobfolder.events)
             journal.append(Ended(state="cancelled"))
             journal.close()
@@ -161,6 +170,7 @@ class Job:
                     return False
                 if self.progress.state == "queued":
                     ensure_worker(self.queue)
+                watcher.pump()
                 time.sleep(0.1)
         except KeyboardInterrupt:
             pass
@@ -171,10 +181,11 @@ class Job:
         return watcher.add(self, listener)
 
     def failure(self) -> FMError | None:
-        """Why the job failed, as an exception of this process; None if it did not."""
+        """Why the job failed or died, as an exception of this process; None if it did not."""
         record = self.progress.error
         if record is None:
-            return None
+            died = self.progress.state == "died"
+            return JobFailed("job.died", name=self.name, log=str(self.jobfolder.log)) if died else None
         if record.kind == "bug":
             failed = JobFailed("job.bug", name=self.name, log=str(self.jobfolder.log), last=_last_line(record.detail))
             failed.detail = record.detail
@@ -189,18 +200,22 @@ def _last_line(text: str) -> str:
 
 
 class Watcher:
-    """One daemon thread that tails the journals somebody looks at. It never prints and never raises."""
+    """One daemon thread that tails the journals somebody looks at. It never prints and never raises.
+
+    Colab shows nothing that a thread sends, so there it has none, and whoever waits in the main thread pumps.
+    """
 
     def __init__(self) -> None:
         self._listeners: dict[Job, list[Listener]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._told: dict[Job, float] = {}
 
     def add(self, job: Job, listener: Listener) -> Callable[[], None]:
         """Subscribe; the returned function unsubscribes."""
         with self._lock:
             self._listeners.setdefault(job, []).append(listener)
-            if self._thread is None or not self._thread.is_alive():
+            if not _threads_are_mute() and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._run, name="fm_notebook-watcher", daemon=True)
                 self._thread.start()
 
@@ -216,19 +231,26 @@ class Watcher:
         with self._lock:
             return bool(self._listeners.get(job))
 
+    def pump(self) -> None:
+        """Do the thread's work once, here, if there is no thread."""
+        if self._thread is None:
+            self._look_at_all()
+
     def _run(self) -> None:
-        told: dict[Job, float] = {}
-        while True:
-            with self._lock:
-                jobs = {job: list(listeners) for job, listeners in self._listeners.items()}
-                if not jobs:
-                    self._thread = None
-                    return
-            for job, listeners in jobs.items():
-                self._look(job, listeners, told)
+        while self._look_at_all():
             time.sleep(TICK_SECONDS)
 
-    def _look(self, job: Job, listeners: list[Listener], told: dict[Job, float]) -> None:
+    def _look_at_all(self) -> bool:
+        with self._lock:
+            jobs = {job: list(listeners) for job, listeners in self._listeners.items()}
+            if not jobs:
+                self._thread = None
+        for job, listeners in jobs.items():
+            self._look(job, listeners)
+        return bool(jobs)
+
+    def _look(self, job: Job, listeners: list[Listener]) -> None:
+        told = self._told
         try:
             news = job.refresh()
             if job.progress.state == "queued":
@@ -250,6 +272,10 @@ class Watcher:
                 if not rest:
                     del self._listeners[job]
                     told.pop(job, None)
+
+
+def _threads_are_mute() -> bool:
+    return "google.colab" in sys.modules
 
 
 watcher = Watcher()

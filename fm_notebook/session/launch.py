@@ -48,7 +48,7 @@ def finetune(name: str, bound: Bound, *, again: bool = False) -> Launched:
         if not job.progress.over:
             if job.jobfolder.identity.key == bound.key and not again:
                 return Launched(job, "attached")
-            raise RunError("run.already_running", name=name, folder=job.folder.name, state=job.progress.state)
+            raise RunError("run.already_running", name=name, folder=job.folder.name, state=job.state_in_words)
     if not again and (equal := _equal([job.jobfolder for job in earlier], bound.key)):
         return Launched(Job(equal), "reused")
     return Launched(_fill(store.create_run(name), name, bound), "started")
@@ -86,7 +86,7 @@ def resume(job: Job, *, on: Where = "process") -> None:
         If it is still alive or has finished.
     """
     if not job.progress.over or job.progress.state == "finished":
-        raise RunError("run.not_resumable", name=job.name, state=messages.text(f"state.{job.progress.state}"))
+        raise RunError("run.not_resumable", name=job.name, state=job.state_in_words)
     if not job.jobfolder.train_rows.exists():
         raise RunError("run.no_data", name=job.name)
     begin(job, on=on)

@@ -52,6 +52,22 @@ def is_live(value: object) -> bool:
 _LIVE = {"PreTrainedModel", "PreTrainedTokenizerBase"}
 
 
+def tokenizer_of(value: Any, *, source: str, line: int | None = None) -> ModelRef:
+    """The tokenizer of a live model: that of the model it was loaded from.
+
+    Raises
+    ------
+    ModelError
+        If that is not known any more.
+    """
+    name = getattr(value, "name_or_path", "")
+    try:
+        return resolve(name, source=source, field="tokenizer", line=line)
+    except ModelError:
+        pass
+    raise ModelError("model.live_needs_tokenizer", line=line, name=source)
+
+
 def save_live(value: Any, ref: ModelRef, folder: Path) -> ModelRef:
     """Write a live model or tokenizer into the job's `folder` and say so in its reference."""
     value.save_pretrained(folder)

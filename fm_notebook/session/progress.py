@@ -5,6 +5,7 @@ One `Progress` is fed event by event; the panel, the card, ``%runs``, ``Run.hist
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -49,7 +50,7 @@ class Series:
         """Drop the points after `step`."""
         keep = sum(s <= step for s in self.steps)
         del self.steps[keep:], self.values[keep:]
-        self._pending.clear()
+        self._pending = [point for point in self._pending if point[0] <= step]
 
 
 @dataclass
@@ -93,7 +94,8 @@ class Progress:
     first_time: float = 0.0
     last_time: float = 0.0
     curve_version: int = 0
-    _recent: list[ev.StepEnded] = field(default_factory=list)
+    _recent: deque[ev.StepEnded] = field(default_factory=deque)
+    _recent_seconds: float = 0.0
 
     @property
     def over(self) -> bool:
@@ -123,10 +125,9 @@ class Progress:
     @property
     def eta_seconds(self) -> float | None:
         """Seconds to the last step at the recent pace (training steps only), or None if unknown."""
-        seconds = sum(s.seconds for s in self._recent)
         if not self._recent or self.over or not self.total_steps:
             return None
-        return (self.total_steps - self.step) * seconds / len(self._recent)
+        return (self.total_steps - self.step) * self._recent_seconds / len(self._recent)
 
     @property
     def elapsed_seconds(self) -> float:
@@ -140,7 +141,7 @@ class Progress:
         match event:
             case ev.PhaseBegan(phase=phase):
                 self.phase = phase
-                if self.state == "queued" or self.over:
+                if phase == "loading_libraries" or self.state == "queued" or self.over:  # also after a worker's sudden death
                     self._begin_again()
             case ev.Started():
                 self._start(event)
@@ -175,19 +176,19 @@ class Progress:
 
     def _start(self, event: ev.Started) -> None:
         self.started, self.state, self.phase, self.step = event, "running", "", event.step
-        if any(s > event.step for s in self.train.steps):
-            self.train.cut(event.step)
-            self.curve_version += 1
+        self.curve_version += any(s > event.step for s in self.train.steps)
+        self.train.cut(event.step)
         self.held_out = [e for e in self.held_out if e.step <= event.step]
         self._recent.clear()
+        self._recent_seconds = 0.0
 
     def _step(self, event: ev.StepEnded) -> None:
         self.step, self.epoch, self.last, self.phase = event.step, event.epoch, event, ""
         self.curve_version += self.train.append(event.step, event.loss)
         self._recent.append(event)
-        while sum(s.seconds for s in self._recent) - self._recent[0].seconds > RECENT_SECONDS:
-            self._recent.pop(0)
+        self._recent_seconds += event.seconds
+        while self._recent_seconds - self._recent[0].seconds > RECENT_SECONDS:
+            self._recent_seconds -= self._recent.popleft().seconds
 
     def _rate(self, what: Literal["examples", "tokens"]) -> float:
-        seconds = sum(s.seconds for s in self._recent)
-        return sum(getattr(s, what) for s in self._recent) / seconds if seconds else 0.0
+        return sum(getattr(s, what) for s in self._recent) / self._recent_seconds if self._recent_seconds > 0 else 0.0

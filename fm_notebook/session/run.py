@@ -99,7 +99,7 @@ class Run:
         """
         self.wait()
         if self.job.progress.result is None:
-            raise RunError("run.no_result", name=self.name, state=messages.text(f"state.{self.state}"))
+            raise RunError("run.no_result", name=self.name, state=self.job.state_in_words)
         return self.job.progress.result
 
     @property
@@ -240,12 +240,13 @@ class Run:
         if not self.progress.over:
             self.wait()
         if not (self.folder / "model" / "config.json").is_file():
-            raise RunError("run.no_model", name=self.name, state=messages.text(f"state.{self.state}"))
+            raise RunError("run.no_model", name=self.name, state=self.job.state_in_words)
 
     def __repr__(self) -> str:
         progress = self.progress
-        state = messages.text(f"state.{progress.state}")
-        words = messages.text("run.repr", name=self.name, state=state, step=progress.step, total=progress.total_steps or "?")
+        words = messages.text(
+            "run.repr", name=self.name, state=self.job.state_in_words, step=progress.step, total=progress.total_steps or "?"
+        )
         scores = progress.result.metrics if progress.result else progress.best.metrics if progress.best else {}
         n = progress.result.n_eval if progress.result else progress.best.n if progress.best else 0
         shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())

@@ -28,18 +28,26 @@ def execute_here(folder: JobFolder, queue: Queue) -> None:
     device = Lock(queue.lock)
     if not free_worker(queue, patience_seconds=5.0) or not device.acquire(patience_seconds=1.0):
         raise RunError("run.device_busy", device=queue.device)
+    lock = Lock(folder.lock)
+    try:
+        folder.control.unlink(missing_ok=True)  # the wish that ended it last time
+        lock.acquire(patience_seconds=1.0)
+        _execute(folder)
+    finally:
+        lock.release()
+        device.release()
+        gc.collect()  # execute keeps no exception, so no frame keeps a tensor
+
+
+def _execute(folder: JobFolder) -> None:
     from fm_notebook.worker.execute import execute  # torch: the one door from the notebook's side
 
-    lock, journal = Lock(folder.lock), JournalWriter(folder.events)
+    journal = JournalWriter(folder.events)
     try:
-        lock.acquire()
         with _interrupts_as_commands(folder):
             execute(folder, journal.append, CommandReader(folder.control))
     finally:
         journal.close()
-        lock.release()
-        device.release()
-        gc.collect()  # execute keeps no exception, so no frame keeps a tensor
 
 
 @contextmanager

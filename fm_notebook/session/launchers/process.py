@@ -9,7 +9,7 @@ import threading
 import time
 
 from fm_notebook.jobs.locks import is_held, owner
-from fm_notebook.jobs.queue import Queue
+from fm_notebook.jobs.queue import Queue, state_folder
 
 # What a kernel sets for itself and a worker must not inherit.
 _KERNELS_OWN = {
@@ -32,7 +32,7 @@ def ensure_worker(queue: Queue) -> None:
         with queue.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "fm_notebook.worker", queue.device],
-                env={**_WORKERS_OWN, **environment, "MPLBACKEND": "Agg"},
+                env={**_WORKERS_OWN, **environment, "MPLBACKEND": "Agg", "FM_NOTEBOOK_STATE": str(state_folder().resolve())},
                 cwd=queue.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -222,7 +222,7 @@ def test_the_bundle_has_html_and_text_beside_the_view(panel, job):
 def test_a_late_card_is_written_by_the_next_cell_of_ours(panel, job, monkeypatch):
     monkeypatch.setattr(live, "live", {job.folder: live.Shown(panel, live.Card(job))})
     shown = []
-    monkeypatch.setattr(live.Card, "show", shown.append)
+    monkeypatch.setattr(live.Card, "show", lambda self: shown.append(self))
     job.start()
     panel.get_state()  # a reload
     live.settle()
