@@ -21,6 +21,9 @@ import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import Frozen, Spec, read_spec
@@ -47,7 +50,7 @@ class Identity(Frozen):
     name: str
     key: str = ""
     created: float = 0.0
-    device: str = "cpu"
+    device: Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$")] = "cpu"  # names a folder, and bundles come from others
     language: str = "en"
 
 

@@ -42,7 +42,7 @@ def parse(body: str, *, first_line: int = 2) -> list[Line]:
         if path is None:
             shown = (ast.get_source_segment(body, statement) or "").strip().split("\n")[0][:_SHOWN]
             faults.append(Fault("body.no_assignment", {"text": shown}, number))
-        elif path in [line.path for line in found]:
+        elif any(line.path[: len(path)] == path for line in found):
             faults.append(Fault("body.twice", {"field": ".".join(path)}, number))
         else:
             assert isinstance(statement, ast.Assign)
@@ -82,7 +82,11 @@ def _compiled(line: Line) -> CodeType:
     name = f"<{'.'.join(line.path)}>"
     text = "\n" * (line.expression.lineno - 1) + f"{'.'.join(line.path)} = {line.source}\n"
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-    return compile(ast.Expression(line.expression), name, "eval")
+    try:
+        return compile(ast.Expression(line.expression), name, "eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # await, yield, deep nesting
+        reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
+    raise SpecError("body.syntax", line=line.number, reason=reason)
 
 
 def render(fields: Mapping[str, Any]) -> str:
@@ -114,12 +118,13 @@ def _target(statement: ast.stmt) -> tuple[str, ...] | None:
 
 
 def _nested(before: Assigned | None, rest: list[str], value: Any, line: Line) -> Assigned:
-    whole = dict(before.value) if before and isinstance(before.value, dict) else {}
-    if before and not isinstance(before.value, dict):
-        raise SpecError("body.not_nested", line=line.number, field=line.path[0], path=".".join(line.path))
-    inner = whole
-    for name in rest[:-1]:
-        inner[name] = dict(inner[name]) if isinstance(inner.get(name), dict) else {}
+    top: dict[str, Any] = {"": before.value if before else {}}
+    inner, path = top, ["", *rest]
+    for depth, name in enumerate(path[:-1], start=1):
+        if not isinstance(inner.setdefault(name, {}), dict):
+            field = ".".join(line.path[:depth])
+            raise SpecError("body.not_nested", line=line.number, field=field, path=".".join(line.path))
+        inner[name] = dict(inner[name])
         inner = inner[name]
     inner[rest[-1]] = value
-    return Assigned(whole, line.source, line.number)
+    return Assigned(top[""], line.source, line.number)

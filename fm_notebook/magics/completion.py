@@ -17,13 +17,20 @@ def install(shell: InteractiveShell, names: Sequence[str]) -> Callable[[], None]
     """Add the matcher to IPython's completer; returns how to undo that."""
     from IPython.core.completer import context_matcher
 
-    ours = re.compile(rf"^\s*%{{1,2}}(fm_)?({'|'.join(name for name in names if not name.startswith('fm_'))}|$)\b")
+    ours = re.compile(rf"^\s*%{{1,2}}({'|'.join(map(re.escape, names))})\b")
 
     @context_matcher()  # type: ignore[arg-type]
     def fm_notebook_matcher(context: Any) -> dict[str, Any]:
         found = ours.match(context.full_text)
         words = (
-            list(suggest(found[2], context.full_text, context.cursor_line, context.line_with_cursor[: context.cursor_position]))
+            list(
+                suggest(
+                    found[1].removeprefix("fm_"),
+                    context.full_text,
+                    context.cursor_line,
+                    context.line_with_cursor[: context.cursor_position],
+                )
+            )
             if found
             else []
         )

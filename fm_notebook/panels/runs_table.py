@@ -49,7 +49,7 @@ class RunsTable(Sequence[Run]):
 
 def _row(run: Run) -> tuple[str, ...]:
     progress = run.progress
-    state = messages.text(f"state.{progress.state}") + (f" ({progress.behind})" if progress.behind else "")
+    state = run.job.state_in_words + (f" ({progress.behind})" if progress.behind else "")
     metric = run.spec.metric or ""
     value = progress.best.metrics.get(metric) if progress.best else None
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.job.jobfolder.identity.created))

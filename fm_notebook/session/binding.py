@@ -128,7 +128,7 @@ def bind_evaluate(given: Fields) -> Bound:
         values |= {name: getattr(run.spec, name) for name in same}
     values |= {name: _plain(each.value) for name, each in given.items() if name not in {"model", "tokenizer", "data"}}
     values |= {"model": model, "data": DataRef(source=given["data"].source or "data", kind="value")}
-    if given.get("tokenizer") is not None:
+    if "tokenizer" in given and given["tokenizer"].value is not None:
         values["tokenizer"] = collect.attempt("tokenizer", lambda: _model("tokenizer", given["tokenizer"], live))
     spec = collect.validate(EvaluateSpec, values)
     rows = None
@@ -206,11 +206,11 @@ def _model(name: str, given: Assigned, live: dict[str, Any]) -> ModelRef:
 def _rows_of(spec: FinetuneSpec, given: Fields, base: JobFolder | None, lines: dict[str, int]) -> _TrainingRows:
     from fm_notebook.data.prepare import prepare_training
 
-    train = _read_again(base) if base is not None and "train" not in given else given["train"]
-    sources = {"train": train.reference} | ({"eval": given["eval"].reference} if "eval" in given else {})
+    train = given["train"] if "train" in given or base is None else _read_again(base, "train")
+    judged = given["eval"] if "eval" in given or base is None or spec.eval is None else _read_again(base, "eval")
     data = prepare_training(
-        train.value, given["eval"].value if "eval" in given else None, text=spec.text, text_pair=spec.text_pair,
-        label=spec.label, eval_split=spec.eval_split, seed=spec.seed, sources=sources, lines=lines,
+        train.value, judged.value, text=spec.text, text_pair=spec.text_pair, label=spec.label, eval_split=spec.eval_split,
+        seed=spec.seed, sources={"train": train.reference, "eval": judged.reference}, lines=lines,
     )  # fmt: skip
     spec = spec.model_copy(update={"train": data.train_ref, "eval": data.eval_ref})
     return spec, {"train": data.train, "eval": data.eval}, data.facts
@@ -232,8 +232,8 @@ def _rows_of_base(spec: FinetuneSpec, base: JobFolder) -> _TrainingRows:
     return spec, {"train": load(base.train_rows), "eval": load(base.eval_rows)}, base.facts
 
 
-def _read_again(base: JobFolder) -> Assigned:
-    ref = base.spec.train if isinstance(base.spec, FinetuneSpec) else None
+def _read_again(base: JobFolder, name: str) -> Assigned:
+    ref = getattr(base.spec, name, None)
     if ref is None or ref.kind == "value":
         raise SpecError("spec.base_rows", base=base.path.name)
     return Assigned(ref.source, ref.source)
@@ -273,7 +273,9 @@ def _label_counts(table: Any, classes: int) -> list[int]:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy and torch scalars as Python numbers."""
+    """NumPy and torch scalars as Python numbers, and a dict's keys as text, since labels may be whole numbers."""
+    if isinstance(value, dict):
+        return {str(_plain(key)): _plain(each) for key, each in value.items()}
     return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from fm_notebook import messages
 from fm_notebook.errors import RunError
-from fm_notebook.jobs.folder import Identity, JobFolder
+from fm_notebook.jobs.folder import Identity, JobFolder, delete
 from fm_notebook.session import store
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _LARGEST_BYTES = 1 << 30  # of one member: a bundle is text, but for the weights
 
 def export(run: Run, folder: Path) -> Path:
     """Copy the model of `run` to `folder` with a card that says where it comes from."""
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError("run.export_exists", folder=str(folder))
     shutil.copytree(run.folder / "model", folder, dirs_exist_ok=True)
     (folder / "README.md").write_text(model_card(run), encoding="utf-8")
@@ -46,7 +47,7 @@ def model_card(run: Run) -> str:
         ]
         lines += [f"| {name} | {value:.6g} |" for name, value in result.metrics.items()]
     lines += ["", f"## {messages.text('model_card.data')}", "", f"- train: {facts.train_rows}, sha256 `{spec.train.fingerprint}`"]
-    lines += [f"- eval: {facts.eval_rows}", f"- labels: {', '.join(f'`{label}`' for label in facts.labels)}"]
+    lines += [f"- eval: {facts.eval_rows}", f"- labels: {', '.join(_code(label) for label in facts.labels)}"]
     settings = {k: v for k, v in spec.model_dump(mode="json").items() if not isinstance(v, dict) and v is not None}
     for title, content in (("model_card.settings", settings), ("model_card.provenance", provenance)):
         lines += [
@@ -58,6 +59,11 @@ def model_card(run: Run) -> str:
             "```",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _code(label: str) -> str:
+    """A label as Markdown code, which it cannot leave."""
+    return f"`{' '.join(label.replace('`', "'").split())}`"
 
 
 def pack(run: Run, file: Path, *, weights: bool) -> Path:
@@ -90,16 +96,32 @@ def unpack(file: Path) -> JobFolder:
             members = [member for member in archive.infolist() if not member.is_dir()]
             if not all(_is_ours(member) for member in members):
                 raise RunError("run.bundle_bad", file=str(file))
-            folder = store.create_run(store.check_name(identity.name))
-            for member in members:
-                target = folder.path / member.filename
-                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                target.write_bytes(archive.read(member))
-    except (zipfile.BadZipFile, KeyError, ValueError):
+            return _fill(store.create_run(store.check_name(identity.name)), identity, archive, members)
+    except (
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        zlib.error,
+    ):  # also encrypted, or packed in a way unknown
         pass
-    else:
-        return folder
     raise RunError("run.bundle_bad", file=str(file))
+
+
+def _fill(folder: JobFolder, identity: Identity, archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> JobFolder:
+    """Write the members; whom the packer trusted, the reader does not, and a folder that could not be filled is removed."""
+    try:
+        for member in members:
+            target = folder.path / member.filename
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            target.write_bytes(archive.read(member))
+        spec = folder.spec.model_copy(update={"trust_remote_code": False, "allow_pickle": False})
+        folder.write(spec=spec, identity=identity)
+    except BaseException:
+        delete(folder)
+        raise
+    return JobFolder(folder.path)
 
 
 def _is_ours(member: zipfile.ZipInfo) -> bool:

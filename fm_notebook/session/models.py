@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,8 @@ def _on_hub(name: str, source: str, field: str, line: int | None) -> ModelRef:
     if not _HUB_ID.match(name):
         raise ModelError("model.unknown", line=line, field=field, name=name, hint=hint, known=", ".join(known))
     cached = _cached(name, "config.json", revision)
-    if cached is None and (hint or is_offline()):
+    is_slip = bool(hint) and "/" not in name  # an owner/name may well resemble an installed package
+    if cached is None and (is_slip or is_offline()):
         raise ModelError(
             "model.offline" if is_offline() else "model.unknown",
             line=line,
@@ -177,4 +179,20 @@ def _live(value: object, source: str, line: int | None) -> ModelRef:
     if not importable or "<locals>" in cls.__qualname__:
         raise ModelError("model.class_not_importable", line=line, cls=f"{module}.{cls.__qualname__}")
     class_path = "" if module.startswith("transformers.") else f"{module}:{cls.__qualname__}"
-    return ModelRef(source=source, kind="value", location="", class_path=class_path)
+    return ModelRef(source=source, kind="value", location="", class_path=class_path, fingerprint=_live_hash(value))
+
+
+def _live_hash(value: Any) -> str:
+    """SHA-256 (hex) of a live model's configuration and weights, or of what a live tokenizer saves: they change in place."""
+    whole = hashlib.sha256()
+    if not hasattr(value, "state_dict"):
+        with tempfile.TemporaryDirectory() as folder:
+            value.save_pretrained(folder)
+            for path in sorted(Path(folder).rglob("*.*")):
+                whole.update(path.name.encode() + path.read_bytes())
+        return whole.hexdigest()
+    whole.update(value.config.to_json_string().encode())
+    for name, tensor in value.state_dict().items():
+        whole.update(name.encode())
+        whole.update(tensor.detach().cpu().contiguous().reshape(-1).view(sys.modules["torch"].uint8).numpy())
+    return whole.hexdigest()

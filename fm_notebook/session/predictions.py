@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fm_notebook import messages
@@ -53,12 +53,14 @@ def predict(name: str, spec: PredictSpec, texts: object, labels: Sequence[str]) 
 def _table(texts: object) -> pa.Table:
     import pyarrow as pa
 
-    values: Any = [texts] if isinstance(texts, str) else list(texts)  # type: ignore[call-overload]
+    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | bytes) or hasattr(texts, "columns"):
+        raise DataError("predict.not_text", type=type(texts).__name__)  # iterating a frame would give the names of its columns
+    values: Any = [texts] if isinstance(texts, str) else list(texts)
     pairs = all(isinstance(value, tuple | list) and len(value) == 2 for value in values) and bool(values)
     columns = {"text": [v[0] for v in values], "text_pair": [v[1] for v in values]} if pairs else {"text": values}
     for column in columns.values():
-        if bad := next((value for value in column if not isinstance(value, str)), None):
-            raise DataError("predict.not_text", type=type(bad).__name__)
+        if bad := [value for value in column if not isinstance(value, str)]:
+            raise DataError("predict.not_text", type=type(bad[0]).__name__)
     arrays = {name: pa.array(column, pa.large_string()) for name, column in columns.items()}
     return pa.table({**arrays, "row": pa.array(range(len(values)), pa.int64())})
 

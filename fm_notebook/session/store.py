@@ -15,6 +15,7 @@ from fm_notebook.errors import ArgumentError, RunError, did_you_mean
 from fm_notebook.jobs.folder import JobFolder, create
 
 _STARTED_IN = Path.cwd()  # a later os.chdir in the notebook must not hide its runs
+_MOST_BYTES = 240  # of a file name's 255
 _NUMBERED = re.compile(r"^(?P<name>.+)\.(?P<number>[1-9][0-9]*)$")
 
 
@@ -32,7 +33,7 @@ def check_name(name: str) -> str:
         If it is no Python identifier: names become variables and folders, so they hold no dots, slashes or spaces.
     """
     normal = unicodedata.normalize("NFKC", name)
-    if not normal.isidentifier() or keyword.iskeyword(normal) or len(normal) > 80:  # a file name has at most 255 bytes
+    if not normal.isidentifier() or keyword.iskeyword(normal) or len(normal) > 80 or len(normal.encode()) > _MOST_BYTES:
         raise ArgumentError("name.invalid", name=name, suggestion=_suggestion(normal))
     return normal
 
@@ -81,8 +82,11 @@ def lookup(text: str) -> JobFolder | None:
         for folder in reversed(versions(unicodedata.normalize("NFKC", name))):
             if not match or folder.path.name == unicodedata.normalize("NFKC", text):
                 return folder
-    path = Path(text).expanduser()
-    return JobFolder(path.resolve()) if (path / "job.json").is_file() else None
+    try:
+        path = Path(text).expanduser()
+        return JobFolder(path.resolve()) if (path / "job.json").is_file() else None
+    except (OSError, RuntimeError, ValueError):  # too long for a path, or of an unknown user
+        return None
 
 
 def _suggestion(name: str) -> str:

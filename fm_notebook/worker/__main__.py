@@ -51,17 +51,17 @@ def serve(queue: Queue) -> None:
 def run(folder: JobFolder) -> None:
     """Execute one job under its lock; whatever happens, the worker lives on for the next."""
     lock = Lock(folder.lock)
-    if not folder.path.exists() or not lock.acquire(patience_seconds=1.0):
-        return
-    _output_to(folder.log)
-    signal.signal(signal.SIGTERM, lambda *_: write_command(folder.control, "stop"))  # the machine goes down: save first
     try:
+        if not lock.acquire(patience_seconds=1.0):
+            return
+        _output_to(folder.log)
+        signal.signal(signal.SIGTERM, lambda *_: write_command(folder.control, "stop"))  # the machine goes down: save first
         journal = JournalWriter(folder.events)
         try:
             _execute(folder, journal)
         finally:
             journal.close()
-    except OSError:  # a full disk refuses the journal too; readers see a free lock without an end
+    except OSError:  # the folder was deleted, or a full disk refuses the journal too; readers see a free lock without an end
         traceback.print_exc()
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
