@@ -1,6 +1,6 @@
 """How much memory do kernel and worker take together while the quickstart runs?
 
-``python benchmarks/memory.py [NOTEBOOK] [--every SECONDS] [--json]``
+``python benchmarks/memory.py [NOTEBOOK] [--every SECONDS] [--keep FILE] [--json]``
 
 Runs the notebook headless in a temporary folder, with a queue and runs of its own, and samples the memory of the notebook's
 kernel and of every process that it started. *PSS* counts a page shared by k processes as 1/k of it to each, so the sum over
@@ -35,6 +35,7 @@ class Peak:
     kernel: int = 0
     worker: int = 0
     cell: str = ""
+    seconds: float = 0.0
 
     def see(self, kernel: int, worker: int, cell: str) -> None:
         if kernel + worker > self.total:
@@ -67,15 +68,21 @@ class Watch:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebook", nargs="?", type=Path, default=QUICKSTART)
-    parser.add_argument("--every", type=float, default=0.2, metavar="SECONDS")
+    parser.add_argument("--every", type=float, default=0.5, metavar="SECONDS")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the executed notebook here")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    notebook = nbformat.read(asked.notebook, as_version=4)
     with tempfile.TemporaryDirectory(prefix="fm_notebook-memory-") as folder:
-        os.environ |= {"FM_NOTEBOOK_STATE": f"{folder}/state", "FM_NOTEBOOK_RUNS": f"{folder}/runs", "FM_NOTEBOOK_IDLE_SECONDS": "10"}
+        os.environ |= {"FM_NOTEBOOK_STATE": f"{folder}/state", "FM_NOTEBOOK_RUNS": f"{folder}/runs"}
         began = time.perf_counter()
-        watch = _execute(asked.notebook, Path(folder), asked.every)
+        try:
+            watch = _execute(notebook, Path(folder), asked.every)
+        finally:
+            _send_home(Path(folder) / "state")
         seconds = time.perf_counter() - began
-        _send_home(Path(folder) / "state")
+    if asked.keep:
+        nbformat.write(notebook, asked.keep)
     report = {
         "notebook": asked.notebook.name, "wall_seconds": seconds, "samples": watch.samples,
         "pss": asdict(watch.pss), "rss": asdict(watch.rss), "cells": {name: asdict(peak) for name, peak in watch.cells.items()},
@@ -84,9 +91,8 @@ def main() -> None:
     print(json.dumps(report, indent=1) if asked.json else _table(watch, seconds))
 
 
-def _execute(source: Path, folder: Path, every_seconds: float) -> Watch:
+def _execute(notebook: nbformat.NotebookNode, folder: Path, every_seconds: float) -> Watch:
     """Run the notebook under watch."""
-    notebook = nbformat.read(source, as_version=4)
     watch = Watch(every_seconds)
     client = NotebookClient(
         notebook, timeout=600, kernel_name="python3", store_widget_state=False, resources={"metadata": {"path": str(folder)}},
@@ -99,7 +105,9 @@ def _execute(source: Path, folder: Path, every_seconds: float) -> Watch:
         try:
             for index, cell in enumerate(notebook.cells):
                 if cell.cell_type == "code":
+                    began = time.perf_counter()
                     client.execute_cell(cell, index)
+                    watch.cells.setdefault(watch.cell, Peak()).seconds = time.perf_counter() - began
         finally:
             watch.done.set()
             thread.join()
@@ -124,7 +132,7 @@ def _memory(process: psutil.Process, *, shared: bool) -> int:
         if shared:
             return process.memory_info().rss
         full = process.memory_full_info()
-        return getattr(full, "pss", full.uss)
+        return getattr(full, "pss", full.uss)  # not Linux: the pages of this process alone
     except psutil.Error:
         return 0
 
@@ -138,9 +146,12 @@ def _send_home(state: Path) -> None:
 
 
 def _table(watch: Watch, seconds: float) -> str:
-    lines = [f"{'cell':<46}{'kernel':>8}{'worker':>8}{'sum':>8}   (PSS, MB, at each cell's peak)"]
+    lines = [f"{'cell':<46}{'kernel':>8}{'worker':>8}{'sum':>8}{'seconds':>9}   (PSS, MB, at each cell's peak)"]
     peaks = [*watch.cells.items(), ("peak, PSS", watch.pss), ("peak, RSS (shared pages counted twice)", watch.rss)]
-    lines += [f"{name:<46}{peak.kernel / MB:>8.0f}{peak.worker / MB:>8.0f}{peak.total / MB:>8.0f}" for name, peak in peaks]
+    lines += [
+        f"{name:<46}{peak.kernel / MB:>8.0f}{peak.worker / MB:>8.0f}{peak.total / MB:>8.0f}{peak.seconds:>9.1f}"
+        for name, peak in peaks
+    ]
     return "\n".join([*lines, f"{seconds:.0f} s, {watch.samples} samples"])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-WORDS = "good bad fine dull warm cold a the it was film plot and not very quite we saw scene music end cast long short".split()
+WORDS = "good bad fine dull warm cold a the it was film plot and not very quite we saw scene music end cast long short"
 
 _MAKE_TINY_BERT = """
 import sys, torch
@@ -32,16 +32,17 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers and 32 features, made in a process of its own so that no torch stays in this one."""
     folder = tmp_path_factory.mktemp("models") / "tiny_bert"
     quiet = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    subprocess.run([sys.executable, "-c", _MAKE_TINY_BERT, str(folder), " ".join(WORDS)], check=True, env=quiet, capture_output=True)
+    subprocess.run([sys.executable, "-c", _MAKE_TINY_BERT, str(folder), WORDS], check=True, env=quiet, capture_output=True)
     return folder
 
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CSV of 320 rows, columns ``text`` and ``label``; the first word tells the label."""
-    lines = [f"{WORDS[i % 4]} {' '.join(WORDS[(7 * i + k * (1 + i % 5)) % 24] for k in range(20))},{'pn'[i % 2]}" for i in range(320)]
+    words = WORDS.split()
+    texts = [" ".join([words[i % 4], *(words[(7 * i + k * (1 + i % 5)) % 24] for k in range(20))]) for i in range(320)]
     path = tmp_path_factory.mktemp("data") / "reviews.csv"
-    path.write_text("text,label\n" + "\n".join(lines) + "\n")
+    path.write_text("text,label\n" + "".join(f"{text},{'pn'[i % 2]}\n" for i, text in enumerate(texts)))
     return path
 
 

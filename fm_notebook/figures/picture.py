@@ -103,7 +103,7 @@ def fonts() -> dict[Any, Any]:
 def finish(figure: Figure, alt: str) -> Picture:
     """The picture of `figure`, with its colours reduced to a palette if it is large: a third of the bytes."""
     raw = io.BytesIO()
-    figure.savefig(raw, format="png", transparent=True, dpi=DPI, bbox_inches="tight", pad_inches=0.03)
+    figure.savefig(raw, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.03)
     png = raw.getvalue()
     return Picture(_with_palette(png) if len(png) > LARGE_BYTES else png, alt)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fm_notebook import messages, verbs
 from fm_notebook.contracts.specs import FinetuneSpec
-from fm_notebook.errors import RunError, WaitInterrupted
+from fm_notebook.errors import RunError
 from fm_notebook.magics import arguments, body, frontend, manual
 from fm_notebook.magics.arguments import AGAIN, ON, QUIET, WAIT
 from fm_notebook.session import launch, store
@@ -65,13 +66,17 @@ def _start(shell: InteractiveShell, launched: Launched, asked: arguments.Line) -
 
 def wait_and_obey(job: Job) -> None:
     """Wait for the end; the first interrupt stops and saves, the second cancels."""
+    asked = ""
     for wish in ("stop", "cancel"):
         try:
+            if asked:
+                messages.say(f"wait.{asked}", name=job.name)
             job.wait()
-        except WaitInterrupted:
-            if not job.progress.over:
-                messages.say(f"wait.{wish}", name=job.name)
-                job.command(wish)
+        except KeyboardInterrupt:  # an impatient one may come while we speak
+            asked = wish
         else:
             return
+        with suppress(RunError):  # over meanwhile
+            job.command(wish)
+    messages.say(f"wait.{asked}", name=job.name)
     job.wait()

@@ -37,6 +37,7 @@ class Snapshot:
     """
 
     name: str
+    kind: str
     state: str
     words: str
     over: bool
@@ -84,6 +85,7 @@ def snapshot(
     done, total = _count(progress)
     return Snapshot(
         name=progress.name,
+        kind=progress.kind,
         state=progress.state,
         words=messages.text(f"panel.asked.{asked}") if asked else text.state(progress),
         over=progress.over,

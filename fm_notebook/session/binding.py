@@ -207,7 +207,7 @@ def _rows_of(spec: FinetuneSpec, given: Fields, base: JobFolder | None, lines: d
     from fm_notebook.data.prepare import prepare_training
 
     train = given["train"] if "train" in given or base is None else _read_again(base, "train")
-    judged = given["eval"] if "eval" in given or base is None or spec.eval is None else _read_again(base, "eval")
+    judged = given.get("eval") or (_read_again(base, "eval") if base is not None and spec.eval is not None else Assigned(None))
     data = prepare_training(
         train.value, judged.value, text=spec.text, text_pair=spec.text_pair, label=spec.label, eval_split=spec.eval_split,
         seed=spec.seed, sources={"train": train.reference, "eval": judged.reference}, lines=lines,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fm_notebook.session.run import Run
 
 _SMALL = ("spec.json", "facts.json", "events.jsonl")
+_BROKEN = (zipfile.BadZipFile, KeyError, ValueError, RuntimeError, EOFError, zlib.error)  # also encrypted, or packed unlike ours
 _LARGEST_BYTES = 1 << 30  # of one member: a bundle is text, but for the weights
 
 
@@ -63,7 +64,7 @@ def model_card(run: Run) -> str:
 
 def _code(label: str) -> str:
     """A label as Markdown code, which it cannot leave."""
-    return f"`{' '.join(label.replace('`', "'").split())}`"
+    return "`" + " ".join(label.replace("`", "'").split()) + "`"
 
 
 def pack(run: Run, file: Path, *, weights: bool) -> Path:
@@ -97,14 +98,7 @@ def unpack(file: Path) -> JobFolder:
             if not all(_is_ours(member) for member in members):
                 raise RunError("run.bundle_bad", file=str(file))
             return _fill(store.create_run(store.check_name(identity.name)), identity, archive, members)
-    except (
-        zipfile.BadZipFile,
-        KeyError,
-        ValueError,
-        RuntimeError,
-        EOFError,
-        zlib.error,
-    ):  # also encrypted, or packed in a way unknown
+    except _BROKEN:
         pass
     raise RunError("run.bundle_bad", file=str(file))
 

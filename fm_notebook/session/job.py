@@ -33,6 +33,8 @@ class Job:
     ----------
     progress : Progress
         As of the last `refresh`.
+    version : int
+        Grows with every change of `progress`, so that each of several onlookers sees for itself what is news to it.
     """
 
     def __init__(self, folder: JobFolder):
@@ -45,6 +47,7 @@ class Job:
         self._control = CommandReader(folder.control)
         self._from_events: State = "queued"
         self._lock = threading.RLock()
+        self.version = 0
         self.refresh()
 
     @property
@@ -63,7 +66,9 @@ class Job:
             before = (self.progress.state, self.progress.behind)
             came = self._take_events()
             self._judge()
-            return came or before != (self.progress.state, self.progress.behind)
+            changed = came or before != (self.progress.state, self.progress.behind)
+            self.version += changed
+            return changed
 
     def _take_events(self) -> bool:
         if events := self._reader.new_events():
@@ -209,7 +214,7 @@ class Watcher:
         self._listeners: dict[Job, list[Listener]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._told: dict[Job, float] = {}
+        self._told: dict[Job, tuple[float, int]] = {}  # when, and of which version
 
     def add(self, job: Job, listener: Listener) -> Callable[[], None]:
         """Subscribe; the returned function unsubscribes."""
@@ -250,16 +255,16 @@ class Watcher:
         return bool(jobs)
 
     def _look(self, job: Job, listeners: list[Listener]) -> None:
-        told = self._told
+        when, version = self._told.get(job, (0.0, -1))
         try:
-            news = job.refresh()
+            job.refresh()
             if job.progress.state == "queued":
                 ensure_worker(job.queue)
-        except Exception:  # noqa: BLE001 - a deleted folder, a full disk: the next tick sees more
-            news = False
+        except Exception:  # noqa: BLE001, S110 - a deleted folder, a full disk: the next tick sees more
+            pass
         over = job.progress.over
-        if news or over or time.monotonic() - told.get(job, 0.0) > BEAT_SECONDS:
-            told[job] = time.monotonic()
+        if job.version != version or over or time.monotonic() - when > BEAT_SECONDS:
+            self._told[job] = (time.monotonic(), job.version)
             for listener in listeners:
                 try:
                     listener(job)
@@ -271,7 +276,7 @@ class Watcher:
                 self._listeners[job] = rest
                 if not rest:
                     del self._listeners[job]
-                    told.pop(job, None)
+                    self._told.pop(job, None)
 
 
 def _threads_are_mute() -> bool:

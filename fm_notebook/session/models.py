@@ -115,18 +115,27 @@ def _file_hash(path: Path, size: int, mtime_ns: int) -> bytes:  # noqa: ARG001 -
 
 
 def _named(name: str, source: str, field: str, line: int | None) -> ModelRef:
-    folder = Path(name).expanduser()
-    if (folder / "config.json").is_file() and not (folder / "job.json").exists():
+    folder = _folder(name)
+    if folder and (folder / "config.json").is_file() and not (folder / "job.json").exists():
         return ModelRef(source=source, kind="folder", location=str(folder.resolve()), fingerprint=weights_hash(folder))
     if package := samples.model_package(name):
         return _of_package(package, source)
     if run := store.lookup(name):
         return _of_run(run.path, source, line)
-    if folder.is_dir():
+    if folder:
         raise ModelError("model.no_config", line=line, folder=name)
     if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
         raise ModelError("model.no_folder", line=line, folder=name)
     return _on_hub(name, source, field, line)
+
+
+def _folder(name: str) -> Path | None:
+    """The folder called `name`, None if there is none."""
+    try:
+        folder = Path(name).expanduser()
+        return folder if name and folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long for a path, or of an unknown user
+        return None
 
 
 def _of_package(path: Path, source: str) -> ModelRef:

@@ -102,6 +102,11 @@ class FrontEnd:
         """Send what the panel's button sends."""
         self._send(panel, {"method": "custom", "content": {"type": "command", "command": command}}, subshell)
 
+    def listen_for(self, seconds: float) -> None:
+        """Take in what comes in that time."""
+        began = time.monotonic()
+        self.until(lambda: time.monotonic() > began + seconds)
+
     def reload(self, panel: str) -> None:
         """Ask for the widget's whole state, as a page that is loaded anew does."""
         self.panels[panel]["reloaded"] = False
@@ -169,7 +174,7 @@ class FrontEnd:
     def _take_iopub(self, message: dict[str, Any]) -> None:
         kind, content = message["msg_type"], message["content"]
         if kind.startswith("comm_"):
-            self._take_comm(kind, content)
+            self._take_comm(kind, content, message["buffers"])
         elif kind == "update_display_data":
             for output in self._shown.get(content["transient"]["display_id"], []):
                 output["data"] = content["data"]
@@ -182,12 +187,14 @@ class FrontEnd:
                 if display := content.get("transient", {}).get("display_id"):
                     self._shown.setdefault(display, []).append(output)
 
-    def _take_comm(self, kind: str, content: dict[str, Any]) -> None:
+    def _take_comm(self, kind: str, content: dict[str, Any], buffers: list[memoryview]) -> None:
         comm, data = content["comm_id"], content.get("data", {})
         if kind == "comm_open":
             self.panels[comm] = dict(data.get("state", {}))
         elif kind == "comm_msg" and data.get("method") == "update":
             self.panels[comm] |= data["state"] | {"reloaded": True}
+            for path, buffer in zip(data.get("buffer_paths", []), buffers, strict=True):
+                self.panels[comm][path[0]][path[1]] = bytes(buffer)
         elif kind == "comm_msg" and data.get("method") == "custom":
             self.panels[comm]["state"] = data["content"]["state"]
             self.heard[comm] = time.monotonic()

@@ -346,7 +346,7 @@ function createView(model, store, el) {
     const focused = document.activeElement;
     for (const [command, each] of Object.entries(buttons)) {
       each.disabled = !allowed.has(command);
-      each.hidden = !allowed.has(command) && (command === "resume" || command === "restart" || state.over);
+      each.hidden = !allowed.has(command) && (command === "resume" || command === "restart" || state.over || (state.kind !== "finetune" && command !== "cancel"));
     }
     buttons.pause.hidden = buttons.pause.hidden || allowed.has("resume");
     // Focus follows Pause to Resume and back, so that a keyboard is never left nowhere.
@@ -400,7 +400,7 @@ function createView(model, store, el) {
     foot.hidden = openButton.hidden && tableButton.hidden;
     body.hidden = !isOpen();
     curves.hidden = !has;
-    empty.hidden = has || state.over || state.total === 0;
+    empty.hidden = has || state.over || state.total === 0 || state.kind !== "finetune";
     if (isOpen() && has) drawCharts(state);
     drawScores(state.scores);
     setText(tableButton, tableArea.hidden ? words.show_table : words.hide_table);

@@ -59,6 +59,7 @@ def make_parts(tmp_path: Path, tokenizer: Any) -> Callable[..., Parts]:
     def make(name: str = "run", *, dropout: float = 0.1, n: int = 40, **fields: Any) -> Parts:
         seams = {key: fields.pop(key) for key in ("step_function", "between_steps", "model", "train") if key in fields}
         settings = {"epochs": 2.0, "batch_size": 8, "learning_rate": 1e-3, "warmup_steps": 0, **fields}
+        (tmp_path / name).mkdir(exist_ok=True)
         ref = ModelRef(source="tiny", kind="folder", location="nowhere")
         return Parts(
             spec=FinetuneSpec(train=DataRef(source="rows", kind="value"), model=ref, **settings), task=task,
@@ -67,5 +68,4 @@ def make_parts(tmp_path: Path, tokenizer: Any) -> Callable[..., Parts]:
             **{"model": make_model(dropout), "train": make_examples(tokenizer, n), **seams},
         )  # fmt: skip
 
-    (tmp_path / "run").mkdir()
     return make

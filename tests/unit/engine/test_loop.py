@@ -193,7 +193,7 @@ def test_pause_waits_and_goes_on(make_parts, monkeypatch):
     monkeypatch.setattr(module, "sleep", waited.append)
     events = list(Wishes(3, "pause", "pause", "pause", "run").drive(make_parts()))
     assert [type(event) for event in events if isinstance(event, ev.Paused | ev.Unpaused)] == [ev.Paused, ev.Unpaused]
-    assert waited == [0.1]
+    assert waited == [0.1, 0.1]
     assert events[-1].state == "finished"
 
 

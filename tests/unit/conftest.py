@@ -1,0 +1,14 @@
+"""What unit tests share: a project and queues of their own, no network, English."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with this test's ``runs`` and ``state``; messages are English, the hub is out of reach."""
+    settings = {"FM_NOTEBOOK_RUNS": tmp_path / "runs", "FM_NOTEBOOK_STATE": tmp_path / "state", "FM_NOTEBOOK_LANGUAGE": "en"}
+    for name, value in {**settings, "HF_HUB_OFFLINE": "1"}.items():
+        monkeypatch.setenv(name, str(value))
+    return tmp_path
