@@ -184,7 +184,7 @@ def _options(ref: ModelRef) -> dict[str, Any]:
 
 
 @contextmanager
-def _named(ref: ModelRef, key: str, **values: str) -> Iterator[None]:
+def _named(ref: ModelRef, key: str, **values: Any) -> Iterator[None]:
     """Turn the errors of the loading libraries into ours; their first line is the reason."""
     try:
         with quietly():

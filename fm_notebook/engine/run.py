@@ -24,7 +24,6 @@ from fm_notebook.engine.state import RunState
 from fm_notebook.engine.step import Gradient, StepFunction, accumulate, clip, example_losses
 from fm_notebook.errors import JobFailed, SpecError
 
-
 CPU_MICRO_BATCH = 16
 """Unless the user asks for another size: half the memory of 32 (0.3 GB for MiniLM) and less padding at no cost in time."""
 

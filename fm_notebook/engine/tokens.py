@@ -75,12 +75,12 @@ def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, 
     parts = [_chunk(tokenizer, *chunk, max_length) for chunk in _chunks(texts, pairs)]
     lengths = np.concatenate([part.lengths for part in parts]) if parts else np.zeros(0, np.int64)
     ids = np.concatenate([part.ids for part in parts]) if parts else np.zeros(0, np.int32)
-    types = np.concatenate([part.type_ids for part in parts]) if parts and parts[0].type_ids is not None else None
+    types = [part.type_ids for part in parts if part.type_ids is not None]
     special = tokenizer.num_special_tokens_to_add(pairs is not None) * len(texts)
     return Tokens(
         ids=ids,
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        type_ids=types,
+        type_ids=np.concatenate(types) if types else None,
         pad_id=tokenizer.pad_token_id or 0,
         limit=max_length,
         truncated=sum(part.truncated for part in parts),

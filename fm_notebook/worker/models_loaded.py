@@ -40,8 +40,8 @@ def free() -> None:
     """Forget the kept model and give its memory back."""
     import sys
 
-    _kept.clear()
-    if "torch" in sys.modules:
+    if _kept and "torch" in sys.modules:
+        _kept.clear()
         from fm_notebook.engine import memory
 
         memory.free()

@@ -84,9 +84,9 @@ def _package(folder: Path) -> dict[str, str]:
     name = next((owners[part][0] for part in reversed(folder.parts) if part in owners), None)
     if name is None:
         return {}
-    about = importlib.metadata.metadata(name)
-    publisher = about.get("Author") or about.get("Author-email") or about.get("Maintainer") or ""
-    licence = about.get("License-Expression") or about.get("License") or ""
+    about = dict(importlib.metadata.metadata(name).items())
+    publisher = about.get("Author") or about.get("Author-email") or about.get("Maintainer", "")
+    licence = about.get("License-Expression") or about.get("License", "")
     return {"package": f"{name} {about['Version']}", "publisher": publisher, "licence": licence.partition("\n")[0][:100]}
 
 

@@ -105,6 +105,7 @@ def _load(spec: Scoring, labels: Sequence[str] | None) -> models_loaded.Kept:
     if kept := models_loaded.find(source):
         return kept
     models_loaded.free()
+    models.refuse_unsafe(source)
     own = task.has_head(source)
     if not own and labels is None:
         raise ModelError("weights.untrained_head", name=spec.model.source)

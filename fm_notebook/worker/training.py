@@ -36,6 +36,7 @@ def finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand) -> Ite
     yield ev.PhaseBegan(phase="loading_model")
     began = perf_counter()
     source = source_of(spec)
+    models.refuse_unsafe(source)
     tokenizer = models.load_tokenizer(source)
     loaded: Loaded = task.load_model(source, labels)
     models.set_pad_token(loaded.model, tokenizer)

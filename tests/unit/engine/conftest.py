@@ -15,7 +15,28 @@ from fm_notebook.engine.run import Parts
 from fm_notebook.engine.tokens import tokenize
 from fm_notebook.tasks.text_classification import task
 
-WORDS = "good bad fine dull warm cold a the it was film plot and not very quite we saw scene music".split()
+WORDS = [
+    "good",
+    "bad",
+    "fine",
+    "dull",
+    "warm",
+    "cold",
+    "a",
+    "the",
+    "it",
+    "was",
+    "film",
+    "plot",
+    "and",
+    "not",
+    "very",
+    "quite",
+    "we",
+    "saw",
+    "scene",
+    "music",
+]
 LABELS = ["n", "p"]
 
 

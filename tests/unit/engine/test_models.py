@@ -93,9 +93,12 @@ def test_code_that_comes_with_a_model_is_refused(base):
 )
 def test_what_is_missing_is_named(base, lost, words):
     (base / lost).unlink()
+
+    def load():
+        return models.load_classifier(source(base), ["a", "b"]), models.load_tokenizer(source(base))
+
     with pytest.raises(ModelError, match=words):
-        models.load_classifier(source(base), ["a", "b"])
-        models.load_tokenizer(source(base))
+        load()
 
 
 def test_an_architecture_without_a_classifier_is_refused(base):
@@ -121,10 +124,10 @@ def test_weights_of_another_architecture_are_not_taken_for_a_model(base, tmp_pat
 def test_a_tokenizer_without_padding_borrows_its_end_token(base, tokenizer, tmp_path):
     from transformers import PreTrainedTokenizerFast
 
-    bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, eos_token="[SEP]")  # noqa: S106
+    bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, eos_token="[SEP]")
     bare.save_pretrained(tmp_path / "bare")
     found = models.load_tokenizer(source(tmp_path / "bare"))
-    assert found.pad_token == "[SEP]"  # noqa: S105
+    assert found.pad_token == "[SEP]"
     model = GPT2Model(GPT2Config(vocab_size=40, n_embd=32, n_layer=1, n_head=2, n_positions=32))
     models.set_pad_token(model, found)
     assert model.config.pad_token_id == 3
@@ -135,7 +138,12 @@ def test_the_longest_text_is_that_of_positions_and_tokenizer(base, tokenizer):
     assert models.longest_text(model, tokenizer) == 32
     roberta = AutoModelForSequenceClassification.from_config(
         RobertaConfig(
-            vocab_size=40, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_position_embeddings=20
+            vocab_size=40,
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=20,
         )
     )
     assert models.longest_text(roberta, tokenizer) == 18
@@ -149,7 +157,10 @@ def test_a_class_that_cannot_be_imported_is_named(base):
 
 def test_a_class_named_by_path_is_loaded(base):
     ref = ModelRef(
-        source="live", kind="value", location=str(base), class_path="transformers.models.bert.modeling_bert:BertForSequenceClassification"
+        source="live",
+        kind="value",
+        location=str(base),
+        class_path="transformers.models.bert.modeling_bert:BertForSequenceClassification",
     )
     assert models.load_classifier(ModelSource(ref), ["a", "b"]).labels == ["a", "b"]
 
@@ -159,5 +170,3 @@ def test_offline_nothing_is_fetched(monkeypatch):
     ref = ModelRef(source="no/such", kind="hub", location="no/such-model")
     with pytest.raises(ModelError, match="could not be read"):
         models.load_classifier(ModelSource(ref), ["a", "b"])
-
-

@@ -10,7 +10,12 @@ from fm_notebook.engine.state import RunState
 
 @pytest.mark.parametrize(
     ("goal", "scores", "best"),
-    [("max", [0.1, 0.3, 0.3, 0.2], 1), ("min", [0.5, 0.4, 0.4], 1), ("max", [math.nan, 0.1, math.nan], 1), ("max", [math.nan], 0)],
+    [
+        ("max", [0.1, 0.3, 0.3, 0.2], 1),
+        ("min", [0.5, 0.4, 0.4], 1),
+        ("max", [math.nan, 0.1, math.nan], 1),
+        ("max", [math.nan], 0),
+    ],
 )
 def test_the_best_is_the_earliest_of_equals_and_never_nan_if_it_can_be_helped(goal, scores, best):
     state = RunState(8, "fp32", 1)

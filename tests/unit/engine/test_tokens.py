@@ -30,7 +30,8 @@ def test_padding_set_in_the_tokenizer_file_is_switched_off(tokenizer, tmp_path):
     file = tmp_path / "tokenizer.json"
     settings = json.loads(file.read_text())
     settings["padding"] = {
-        "strategy": {"Fixed": 24}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]",
+        "strategy": {"Fixed": 24}, "direction": "Right",
+        "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]",
     }  # fmt: skip
     file.write_text(json.dumps(settings))
     padding = BertTokenizerFast.from_pretrained(tmp_path)
