@@ -99,7 +99,7 @@ def _execute(notebook: nbformat.NotebookNode, folder: Path, every_seconds: float
         on_cell_execute=lambda cell, cell_index: setattr(watch, "cell", f"[{cell_index}] {cell.source.splitlines()[0][:40]}"),
     )  # fmt: skip
     with client.setup_kernel():
-        kernel = psutil.Process(client.km.provisioner.pid)
+        kernel = psutil.Process(client.km.provisioner.pid)  # type: ignore[union-attr,attr-defined]
         thread = threading.Thread(target=watch.run, args=(kernel,), daemon=True)
         thread.start()
         try:
@@ -146,12 +146,12 @@ def _send_home(state: Path) -> None:
 
 
 def _table(watch: Watch, seconds: float) -> str:
-    lines = [f"{'cell':<46}{'kernel':>8}{'worker':>8}{'sum':>8}{'seconds':>9}   (PSS, MB, at each cell's peak)"]
+    heads = f"{'kernel':>8}{'worker':>8}{'sum':>8}{'seconds':>9}"
+    lines = [f"{'cell':<46}{heads}   (PSS, MB, at each cell's peak)"]
     peaks = [*watch.cells.items(), ("peak, PSS", watch.pss), ("peak, RSS (shared pages counted twice)", watch.rss)]
-    lines += [
-        f"{name:<46}{peak.kernel / MB:>8.0f}{peak.worker / MB:>8.0f}{peak.total / MB:>8.0f}{peak.seconds:>9.1f}"
-        for name, peak in peaks
-    ]
+    for name, peak in peaks:
+        sizes = "".join(f"{part / MB:>8.0f}" for part in (peak.kernel, peak.worker, peak.total))
+        lines.append(f"{name:<46}{sizes}" + (f"{peak.seconds:>9.1f}" if peak.seconds else ""))
     return "\n".join([*lines, f"{seconds:.0f} s, {watch.samples} samples"])
 
 

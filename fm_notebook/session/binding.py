@@ -174,7 +174,7 @@ class _Faults:
         except ValidationError as error:
             found = [f for f in fields.faults(error, kind, self.lines, self.written) if f.values["field"] not in self.names]
             self.found += found
-            self._kinds.append(SpecError)
+            self._kinds += [SpecError] if found else []  # a field that failed already is missing here
             self.names |= {str(fault.values["field"]) for fault in found}
             return None
 

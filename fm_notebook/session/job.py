@@ -272,6 +272,8 @@ class Watcher:
                     continue
         if over:
             with self._lock:
+                if not job.progress.over:  # resumed while the last listener (a card is a second's work) was told
+                    return
                 rest = [each for each in self._listeners.get(job, []) if each not in listeners]
                 self._listeners[job] = rest
                 if not rest:

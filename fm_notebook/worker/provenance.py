@@ -84,7 +84,8 @@ def _package(folder: Path) -> dict[str, str]:
     name = next((owners[part][0] for part in reversed(folder.parts) if part in owners), None)
     if name is None:
         return {}
-    about = dict(importlib.metadata.metadata(name).items())
+    metadata = importlib.metadata.metadata(name)
+    about = {field: metadata[field] for field in metadata}
     publisher = about.get("Author") or about.get("Author-email") or about.get("Maintainer", "")
     licence = about.get("License-Expression") or about.get("License", "")
     return {"package": f"{name} {about['Version']}", "publisher": publisher, "licence": licence.partition("\n")[0][:100]}

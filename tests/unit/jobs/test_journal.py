@@ -13,7 +13,15 @@ from fm_notebook.jobs.journal import JournalReader, JournalWriter, replay
 
 def step(number: int, loss: float = 1.0) -> ev.StepEnded:
     return ev.StepEnded(
-        step=number, epoch=0.1, loss=loss, learning_rate=1e-5, grad_norm=math.inf, examples=8, tokens=64, seconds=0.1, memory_bytes=1
+        step=number,
+        epoch=0.1,
+        loss=loss,
+        learning_rate=1e-5,
+        grad_norm=math.inf,
+        examples=8,
+        tokens=64,
+        seconds=0.1,
+        memory_bytes=1,
     )
 
 

@@ -55,7 +55,9 @@ def test_asking_does_not_drop_the_lock_of_this_process(path):
     assert lock.acquire()
     assert is_held(path)
     assert owner(path)["pid"] > 0
-    other = subprocess.run([sys.executable, "-c", HOLD.replace("sleep(60)", "sleep(0)"), str(path)], capture_output=True, text=True)
+    other = subprocess.run(
+        [sys.executable, "-c", HOLD.replace("sleep(60)", "sleep(0)"), str(path)], capture_output=True, text=True
+    )
     assert other.stdout.strip() == "False"
     lock.release()
 

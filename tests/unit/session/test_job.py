@@ -125,7 +125,9 @@ def test_a_job_that_died_is_told_in_words_everywhere(make_folder, monkeypatch):
     for ask in (run.wait, lambda: run.result):
         with pytest.raises(JobFailed) as caught:
             ask()
-        assert str(caught.value).splitlines()[0] == "The worker of 'a.1' is gone: it was killed, or the machine ran out of memory."
+        assert (
+            str(caught.value).splitlines()[0] == "The worker of 'a.1' is gone: it was killed, or the machine ran out of memory."
+        )
     with pytest.raises(RunError, match="has no model"):
         run.predict("x")
     with pytest.raises(RunError, match="is over already"):

@@ -15,9 +15,16 @@ BEGAN = ev.PhaseBegan(phase="loading_libraries")
 
 def step(number: int, loss: float = 1.0, seconds: float = 0.5) -> ev.StepEnded:
     return ev.StepEnded(
-        step=number, epoch=number / 10, loss=loss, learning_rate=1e-5, grad_norm=1.0, examples=8, tokens=64, seconds=seconds,
+        step=number,
+        epoch=number / 10,
+        loss=loss,
+        learning_rate=1e-5,
+        grad_norm=1.0,
+        examples=8,
+        tokens=64,
+        seconds=seconds,
         memory_bytes=1,
-    )  # fmt: skip
+    )
 
 
 def evaluated(number: int, *, best: bool = True) -> ev.EvalEnded:
@@ -102,20 +109,47 @@ def test_the_states_follow_the_events():
     seen = []
     progress = Progress("a", "/runs/a.1")
     result = RunResult(
-        metrics={}, best_step=1, steps=2, metric="loss", n_eval=1, seconds={}, examples_per_second=1, tokens_per_second=1,
+        metrics={},
+        best_step=1,
+        steps=2,
+        metric="loss",
+        n_eval=1,
+        seconds={},
+        examples_per_second=1,
+        tokens_per_second=1,
         peak_memory_bytes=1,
-    )  # fmt: skip
+    )
     events = [
-        BEGAN, ev.PhaseBegan(phase="loading_model"), started(), step(1), ev.Paused(step=1), ev.Unpaused(step=1), ev.Stopping(step=1),
-        ev.Ended(state="stopped", step=1), BEGAN, started(1), step(2), ev.Ended(state="finished", step=2, result=result),
-    ]  # fmt: skip
+        BEGAN,
+        ev.PhaseBegan(phase="loading_model"),
+        started(),
+        step(1),
+        ev.Paused(step=1),
+        ev.Unpaused(step=1),
+        ev.Stopping(step=1),
+        ev.Ended(state="stopped", step=1),
+        BEGAN,
+        started(1),
+        step(2),
+        ev.Ended(state="finished", step=2, result=result),
+    ]
     for event in events:
         progress.apply(event)
         seen.append(progress.state)
     assert seen == [
-        "starting", "starting", "running", "running", "paused", "running", "stopping", "stopped",
-        "starting", "running", "running", "finished",
-    ]  # fmt: skip
+        "starting",
+        "starting",
+        "running",
+        "running",
+        "paused",
+        "running",
+        "stopping",
+        "stopped",
+        "starting",
+        "running",
+        "running",
+        "finished",
+    ]
     assert progress.result == result
     assert progress.over
 
@@ -184,10 +218,14 @@ def test_shrunk_memory_is_noted():
 
 
 EVENTS = st.one_of(
-    st.just(BEGAN), st.builds(started, st.integers(0, 50)), st.builds(step, st.integers(1, 50)),
-    st.builds(evaluated, st.integers(1, 50)), st.builds(ev.Paused, step=st.just(1)), st.builds(ev.Stopping, step=st.just(1)),
+    st.just(BEGAN),
+    st.builds(started, st.integers(0, 50)),
+    st.builds(step, st.integers(1, 50)),
+    st.builds(evaluated, st.integers(1, 50)),
+    st.builds(ev.Paused, step=st.just(1)),
+    st.builds(ev.Stopping, step=st.just(1)),
     st.builds(ev.Ended, state=st.sampled_from(["finished", "stopped", "cancelled", "failed"])),
-)  # fmt: skip
+)
 
 
 @given(st.lists(EVENTS, max_size=30))

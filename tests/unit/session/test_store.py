@@ -13,7 +13,10 @@ from fm_notebook.jobs.folder import Identity, JobFolder
 from fm_notebook.session import store
 
 SPEC = FinetuneSpec(model=ModelRef(source="m", kind="folder", location="/m"), train=DataRef(source="rows", kind="value"))
-TEXTS = st.one_of(st.text(max_size=30), st.sampled_from(["..", "../x", "/etc", "a/b", "a\\b", "~", "~nobody/x", "a\0b", "x" * 5000, "C:x", "a.1"]))
+TEXTS = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from(["..", "../x", "/etc", "a/b", "a\\b", "~", "~nobody/x", "a\0b", "x" * 5000, "C:x", "a.1"]),
+)
 pytestmark = pytest.mark.usefixtures("home")
 
 
@@ -44,7 +47,9 @@ def test_any_text_can_be_looked_up(text):
         store.find(text)
 
 
-@pytest.mark.parametrize(("name", "suggestion"), [("my run", "my_run"), ("2nd", "run_2nd"), ("class", "run_class"), ("../up", "up"), ("", "run_")])
+@pytest.mark.parametrize(
+    ("name", "suggestion"), [("my run", "my_run"), ("2nd", "run_2nd"), ("class", "run_class"), ("../up", "up"), ("", "run_")]
+)
 def test_a_name_that_is_no_identifier_is_refused_with_one_that_is(name, suggestion):
     with pytest.raises(ArgumentError) as caught:
         store.check_name(name)

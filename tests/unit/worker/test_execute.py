@@ -65,9 +65,9 @@ def make_job(tmp_path, base):
     def make(name="run", spec=None, labels=LABELS, **fields) -> JobFolder:
         job = jobs.create(tmp_path / name)
         settings = {
-            "epochs": 12.0, "batch_size": 8, "learning_rate": 1e-2, "dropout": 0.0, "eval_every": 20,
-            "max_length": 32, "precision": "fp32",
-                    "model": base, **fields}  # fmt: skip
+            "epochs": 12.0, "batch_size": 8, "learning_rate": 1e-2, "dropout": 0.0, "eval_every": 20, "max_length": 32,
+            "precision": "fp32", "model": base, **fields,
+        }  # fmt: skip
         write_rows(job.train_rows, *sentences(40))
         write_rows(job.eval_rows, *sentences(20, seed=1))
         job.write(spec=spec or FinetuneSpec(train=DATA, **settings), identity=Identity(name=name), facts=facts(labels))

@@ -1,0 +1,58 @@
+"""Texts in, a table for the worker out."""
+
+import pandas as pd
+import pytest
+
+from fm_notebook.contracts.specs import ModelRef, PredictSpec
+from fm_notebook.errors import DataError
+from fm_notebook.session.predictions import _table, predict
+
+SPEC = PredictSpec(model=ModelRef(source="m", kind="folder", location="/m"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "columns"),
+    [
+        ("one", {"text": ["one"]}),
+        (["one", ""], {"text": ["one", ""]}),
+        (("ab", "cd"), {"text": ["ab", "cd"]}),
+        ([("a", "b"), ["c", "d"]], {"text": ["a", "c"], "text_pair": ["b", "d"]}),
+        (pd.Series(["x", "y"], index=[7, 3]), {"text": ["x", "y"]}),
+        ((text for text in "ab"), {"text": ["a", "b"]}),
+    ],
+)
+def test_texts_and_pairs_become_rows_in_their_order(texts, columns):
+    table = _table(texts).to_pydict()
+    assert table.pop("row") == list(range(len(columns["text"])))
+    assert table == columns
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        ([None], "NoneType"),
+        (["a", 0], "int"),
+        ([float("nan")], "float"),
+        ([("a", None)], "NoneType"),
+        (["a", ("b", "c")], "tuple"),
+        (5, "int"),
+        (None, "NoneType"),
+        (b"bytes", "bytes"),
+        ({"text": "x"}, "dict"),
+        (pd.DataFrame({"text": ["x"]}), "DataFrame"),
+        ([["a", "b", "c"]], "list"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_its_type(home, monkeypatch, texts, kind):
+    with pytest.raises(DataError) as caught:
+        _table(texts)
+    assert str(caught.value).splitlines()[0] == f"predict was given a {kind} among the texts."
+    monkeypatch.setenv("FM_NOTEBOOK_LANGUAGE", "zh")
+    assert kind in str(caught.value)
+    assert "among the texts" not in str(caught.value)
+
+
+def test_no_texts_need_no_worker(home):
+    frame = predict("a", SPEC, [], ["n", "p"])
+    assert list(frame.columns) == ["label", "n", "p"]
+    assert len(frame) == 0
