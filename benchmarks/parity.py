@@ -25,7 +25,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # before torch is imported: two
 
 import numpy as np
 import torch
-from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from fm_notebook.contracts.events import EvalEnded, StepEnded
 from fm_notebook.contracts.specs import DataRef, FinetuneSpec, ModelRef
@@ -96,6 +96,7 @@ class StopAt(TrainerCallback):
         self.step = step
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        del args, kwargs
         control.should_training_stop = state.global_step >= self.step
         return control
 
@@ -130,6 +131,7 @@ def compare_losses(data: Data, steps: int = 50) -> dict[str, Any]:
         settings = dataclasses.replace(settings, logging_strategy="steps", logging_steps=1, max_steps=plan.steps_per_epoch)
         trainer = SameBatches(load_model(spec, data), settings, train_dataset=[{}], callbacks=[StopAt(steps)])  # type: ignore[arg-type]
         trainer.batches = [batch(data.train, plan.rows(step)) for step in range(plan.steps_per_epoch)]
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     theirs = [entry for entry in trainer.state.log_history if "loss" in entry]
     losses = [(a.loss, float(b["loss"])) for a, b in zip(first, theirs, strict=True)]
@@ -166,6 +168,7 @@ def trainer_accuracy(spec: FinetuneSpec, data: Data) -> float:
             load_model(spec, data), arguments(spec, Path(folder), steps_per_epoch), train_dataset=rows(data.train),  # type: ignore[arg-type]
             eval_dataset=rows(data.held_out), data_collator=DataCollatorWithPadding(data.tokenizer),  # type: ignore[arg-type]
         )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
         answer = trainer.predict(trainer.eval_dataset)  # type: ignore[arg-type]
     return float((np.asarray(answer.predictions).argmax(1) == data.held_out.targets).mean())

@@ -142,7 +142,7 @@ class Notebook:
         before = self.file.stat().st_mtime_ns
         self.page.keyboard.press("Control+s")
         self.until(lambda: self.file.stat().st_mtime_ns != before, what="the saved file")
-        return json.loads(self.file.read_text())
+        return self.lab.api("GET", "/api/contents/" + self.path)["content"]
 
     def kernel(self) -> str:
         """Id of the notebook's kernel."""
