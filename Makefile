@@ -48,7 +48,7 @@ lint: $(TEST_INSTALLED)  ## ruff, pyright, import-linter
 	$(BIN)/lint-imports --no-logo --no-cache  # its cache misses modules that are added later
 
 unit: $(TEST_INSTALLED)  ## Unit tests
-	$(PYTEST) tests/unit
+	$(PYTEST) -n 2 --dist loadfile tests/unit
 
 contract: $(TEST_INSTALLED)  ## One suite over every plug-in
 	$(PYTEST) tests/contract

@@ -108,14 +108,14 @@ class JobFailed(FMError):  # noqa: N818 - the event it stands for
 
 
 class WaitInterrupted(KeyboardInterrupt):
-    """Waiting was interrupted; the job goes on. Shown as one line, still ends *Run All*."""
+    """Waiting was interrupted; the job goes on, or was `given_up`. Shown as one line, still ends *Run All*."""
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, name: str, *, given_up: bool = False):
+        self.name, self.given_up = name, given_up
         super().__init__(name)
 
     def __str__(self) -> str:
-        return messages.text("wait.interrupted", name=self.name)
+        return messages.text("wait.given_up" if self.given_up else "wait.interrupted", name=self.name)
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,11 +73,13 @@ def runs_folder(tmp_path: Path, worker_state: Path, monkeypatch: pytest.MonkeyPa
 
 
 def _cancel_all() -> None:
+    from fm_notebook.errors import RunError
     from fm_notebook.session.run import each_run
 
-    alive = each_run(lambda run: not run.progress.over)
+    alive = [run for run in each_run() if not run.progress.over]
     for run in alive:
-        run.cancel()
+        with suppress(RunError):  # over meanwhile
+            run.cancel()
     if not all(run.job.wait(timeout_seconds=10) for run in alive):
         end_workers()
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from fm_notebook.contracts.results import Evaluation, RunResult
+from fm_notebook.contracts.results import Evaluation, Interval, RunResult
 from fm_notebook.contracts.specs import Frozen
 
 EndState = Literal["finished", "stopped", "cancelled", "failed"]
@@ -89,12 +89,13 @@ class StepEnded(_Event):
 
 
 class EvalEnded(_Event):
-    """Held-out scores at a step; `best` says that this is the best by the run's metric so far."""
+    """Held-out scores at a step, with their intervals; `best` says that this is the best by the run's metric so far."""
 
     type: Literal["EvalEnded"] = "EvalEnded"
     step: int
     epoch: float
     metrics: dict[str, float]
+    intervals: dict[str, Interval] = Field(default_factory=dict)
     n: int
     seconds: float
     best: bool

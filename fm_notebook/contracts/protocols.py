@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 if TYPE_CHECKING:
     import numpy as np
 
+    from fm_notebook.contracts.results import Score
+
 Command = Literal["run", "pause", "stop", "cancel"]
 ReadCommand = Callable[[], Command]
 """Asked at every step border for what the user wants now."""
@@ -51,6 +53,6 @@ class Task(Protocol):
         """Class probabilities, shape ``(N, C)``, from logits of the same shape."""
         ...
 
-    def score(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """Held-out metrics but for ``loss``, from logits of shape ``(N, C)`` and targets ``(N,)``."""
+    def score(self, logits: np.ndarray, targets: np.ndarray, *, seed: int) -> list[Score]:
+        """Held-out metrics but for ``loss``, with intervals, from logits of shape ``(N, C)`` and targets ``(N,)``."""
         ...

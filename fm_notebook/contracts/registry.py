@@ -38,6 +38,11 @@ class Registry(Mapping[str, T]):
         self._files: dict[str, Path] = {}
         self._loaded: dict[str, T] = {}
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files registered by hand, for a worker to register too."""
+        return tuple(str(path) for path in self._files.values())
+
     def register(self, path: str | Path) -> str:
         """Add the plug-in of a file such as ``my_task.py``; returns its name."""
         path = Path(path).resolve(strict=True)

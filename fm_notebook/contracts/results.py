@@ -86,6 +86,8 @@ class RunResult(Frozen):
     ----------
     metrics : dict
         Held-out scores of the model in ``model/``, by name.
+    intervals : dict
+        Their confidence intervals, by name.
     best_step : int
         Step whose weights ``model/`` holds.
     steps : int
@@ -103,6 +105,7 @@ class RunResult(Frozen):
     """
 
     metrics: dict[str, float]
+    intervals: dict[str, Interval] = Field(default_factory=dict)
     best_step: int
     steps: int
     metric: str

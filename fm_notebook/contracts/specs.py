@@ -61,7 +61,7 @@ class ModelRef(Frozen):
     revision : str
         Commit on the hub, if known.
     fingerprint : str
-        SHA-256 (hex) of the weights file(s), or the hub's commit; empty if not known before loading.
+        SHA-256 (hex) of weights, configuration and tokenizer files, or the hub's commit; empty if not known before loading.
     file : str
         GGUF file name in the folder, if the weights are in that format.
     class_path : str

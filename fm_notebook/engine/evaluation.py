@@ -14,8 +14,10 @@ from fm_notebook.contracts.protocols import Command, ReadCommand, Task
 from fm_notebook.engine import memory
 from fm_notebook.engine.batching import collate
 from fm_notebook.engine.precision import Precision, autocast
+from fm_notebook.engine.state import Scores
 from fm_notebook.engine.tokens import Tokens
 from fm_notebook.errors import JobFailed
+from fm_notebook.metrics.intervals import mean_t
 
 REPORT_SECONDS = 0.5
 
@@ -57,10 +59,13 @@ def outputs(
     return in_order
 
 
-def held_out_metrics(task: Task, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """The task's scores and ``loss``, the mean over examples, each weighing 1."""
-    losses = task.example_losses(torch.from_numpy(logits), {"labels": torch.from_numpy(targets)})
-    return {**task.score(logits, targets), "loss": float(losses.double().mean())}
+def held_out_scores(task: Task, logits: np.ndarray, targets: np.ndarray, *, step: int, seed: int) -> Scores:
+    """The task's scores and ``loss``, the mean over examples, each weighing 1; with intervals, of the loss Student's t."""
+    losses = task.example_losses(torch.from_numpy(logits), {"labels": torch.from_numpy(targets)}).double().numpy()
+    found = task.score(logits, targets, seed=seed)
+    metrics = {score.name: score.value for score in found} | {"loss": float(losses.mean())}
+    intervals = {score.name: score.interval for score in found} | {"loss": mean_t(losses)}
+    return Scores(step=step, metrics=metrics, intervals={name: each for name, each in intervals.items() if each})
 
 
 @torch.inference_mode()

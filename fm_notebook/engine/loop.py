@@ -121,16 +121,17 @@ def _evaluate(run: Run, command: ReadCommand, until: frozenset[Command]) -> Iter
     )
     if logits is None:
         return
-    metrics = evaluation.held_out_metrics(parts.task, logits, parts.held_out.targets)
+    scores = evaluation.held_out_scores(parts.task, logits, parts.held_out.targets, step=state.step, seed=parts.spec.seed)
     run.evaluation_seconds = perf_counter() - began
     state.spend("evaluate", run.evaluation_seconds)
-    best = state.record(metrics, run.metric, parts.task.metrics[run.metric])
+    best = state.record(scores, run.metric, parts.task.metrics[run.metric])
     if best:
         with run.timed("save"):
             checkpoints.save_best(parts.checkpoints, state.step, parts.model, parts.tokenizer)
     yield ev.EvalEnded(
-        step=state.step, epoch=run.epoch, metrics=metrics, n=len(parts.held_out), seconds=run.evaluation_seconds, best=best
-    )
+        step=state.step, epoch=run.epoch, metrics=scores.metrics, intervals=scores.intervals, n=len(parts.held_out),
+        seconds=run.evaluation_seconds, best=best,
+    )  # fmt: skip
 
 
 def _save(run: Run) -> Iterator[ev.Event]:

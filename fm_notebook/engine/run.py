@@ -190,9 +190,10 @@ class Run:
         assert state.best is not None
         seconds = state.seconds.get("train") or math.inf
         return RunResult(
-            metrics=state.best.metrics, best_step=state.best.step, steps=state.step, metric=self.metric,
-            n_eval=len(self.parts.held_out), seconds=dict(state.seconds), examples_per_second=state.examples / seconds,
-            tokens_per_second=state.tokens / seconds, peak_memory_bytes=self.peak.bytes,
+            metrics=state.best.metrics, intervals=state.best.intervals, best_step=state.best.step, steps=state.step,
+            metric=self.metric, n_eval=len(self.parts.held_out), seconds=dict(state.seconds),
+            examples_per_second=state.examples / seconds, tokens_per_second=state.tokens / seconds,
+            peak_memory_bytes=self.peak.bytes,
         )  # fmt: skip
 
     @contextmanager

@@ -6,13 +6,18 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pydantic import Field
 
-@dataclass(frozen=True)
-class Scores:
-    """Held-out metrics of the weights after `step` steps."""
+from fm_notebook.contracts.results import Interval
+from fm_notebook.contracts.specs import Frozen
+
+
+class Scores(Frozen):
+    """Held-out metrics of the weights after `step` steps, with their intervals."""
 
     step: int
     metrics: dict[str, float]
+    intervals: dict[str, Interval] = Field(default_factory=dict)
 
 
 @dataclass
@@ -46,10 +51,10 @@ class RunState:
     examples: int = 0
     tokens: int = 0
 
-    def record(self, metrics: dict[str, float], metric: str, goal: Literal["max", "min"]) -> bool:
+    def record(self, scores: Scores, metric: str, goal: Literal["max", "min"]) -> bool:
         """Take in the evaluation of this step; True if it is the best so far."""
-        self.last = Scores(self.step, metrics)
-        better = self.best is None or _is_better(metrics[metric], self.best.metrics[metric], goal)
+        self.last = scores
+        better = self.best is None or _is_better(scores.metrics[metric], self.best.metrics[metric], goal)
         self.best = self.last if better else self.best
         self.without_gain = 0 if better else self.without_gain + 1
         return better
@@ -60,12 +65,13 @@ class RunState:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return asdict(self)
+        scores = {name: value and value.model_dump(mode="json") for name, value in (("best", self.best), ("last", self.last))}
+        return asdict(self) | scores
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunState:
         """The state that `to_json` wrote."""
-        best, last = (None if values[name] is None else Scores(**values[name]) for name in ("best", "last"))
+        best, last = (values[name] and Scores.model_validate(values[name]) for name in ("best", "last"))
         return cls(**{**values, "best": best, "last": last})
 
 

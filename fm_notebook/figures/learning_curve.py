@@ -61,11 +61,11 @@ def learning_curve(
 def _loss(axes: Axes, steps: Sequence[float], losses: Sequence[float], held_out: Sequence[tuple[float, float]]) -> None:
     stride = max(1, len(steps) // MOST_DRAWN)
     axes.plot(steps[::stride], losses[::stride], color=BLUE, linewidth=0.6, alpha=0.35)
-    axes.plot(steps[::stride], smooth(losses)[::stride], color=BLUE, linewidth=1.4, label=_word("figure.train", "train"))
+    axes.plot(steps[::stride], smooth(losses)[::stride], color=BLUE, linewidth=1.4, label=_word("figure.train"))
     if held_out:
-        label = _word("figure.held_out", "held-out")
+        label = _word("figure.held_out")
         axes.plot(*zip(*held_out, strict=True), color=ORANGE, linewidth=1.4, marker="o", markersize=2.6, label=label)
-    _title(axes, _word("figure.loss", "loss"))
+    _title(axes, _word("figure.loss"))
     axes.legend(
         frameon=False,
         fontsize=7.5,
@@ -96,14 +96,14 @@ def _frame(axes: Axes, best: EvalEnded | None) -> None:
     quieten(axes)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-    axes.set_xlabel(_word("figure.step", "step"), color=GREY, fontsize=7.5)
+    axes.set_xlabel(_word("figure.step"), color=GREY, fontsize=7.5)
     if best is not None:
         axes.axvline(best.step, color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
 
 
 def _name_best(axes: Axes, best: EvalEnded | None) -> None:
     if best is not None and not axes.get_legend():
-        text = _word("figure.best", "best: step {step}", step=f"{best.step:,}")
+        text = _word("figure.best", step=f"{best.step:,}")
         axes.set_title(text, loc="right", color=GREY, fontsize=7.5)
 
 
@@ -111,10 +111,10 @@ def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", color=GREY, fontsize=8.5, fontweight="bold")
 
 
-def _word(key: str, plain: str, **values: object) -> str:
+def _word(key: str, **values: object) -> str:
     """A word of the catalogue, in English where no font has its characters."""
     word = messages.text(key, **values)
-    return word if is_drawable(word) else plain.format(**values)
+    return word if is_drawable(word) else messages.catalogue("en")[key].format(**values)
 
 
 def _alt(steps: Sequence[float], losses: Sequence[float], best: EvalEnded | None, metric: str, name: str) -> str:

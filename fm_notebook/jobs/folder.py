@@ -45,6 +45,8 @@ class Identity(Frozen):
         Name of the worker's queue that it was put in, such as ``cpu`` or ``cuda:0``.
     language : str
         Language of the notebook that asked.
+    task_files : tuple of str
+        Files of tasks that the user registered by hand.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Identity(Frozen):
     created: float = 0.0
     device: Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$")] = "cpu"  # names a folder, and bundles come from others
     language: str = "en"
+    task_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

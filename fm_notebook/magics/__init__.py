@@ -71,9 +71,9 @@ def _lazily(shell: InteractiveShell, name: str) -> Callable[..., Any]:
 
 def _name_living_jobs() -> None:
     from fm_notebook.session.launchers.process import ensure_worker
-    from fm_notebook.session.run import each_run
+    from fm_notebook.session.run import living_runs
 
-    alive = each_run(lambda run: not run.progress.over)
+    alive = living_runs()
     if alive:
         names = ", ".join(f"{run.name} ({run.job.state_in_words})" for run in alive)
         messages.say("load.alive", names=names, first=alive[0].name)

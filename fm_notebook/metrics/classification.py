@@ -86,33 +86,6 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, n_classes: int)
     return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
-def summary(targets: np.ndarray, predicted: np.ndarray, n_classes: int) -> dict[str, float]:
-    """Accuracy and macro F1 without intervals: cheap enough for every evaluation during training.
-
-    Parameters
-    ----------
-    targets, predicted : numpy.ndarray
-        Label numbers from 0 to C - 1, shape ``(N,)``, N at least 1.
-    n_classes : int
-        C; macro F1 is averaged over all of them.
-
-    Returns
-    -------
-    dict
-        ``accuracy`` and ``macro_f1``, each from 0 (none right) to 1 (all right).
-
-    Examples
-    --------
-    Two of three right. Class 0: P = 1, R = 1/2, F1 = 2/3; class 1: P = 1/2, R = 1, F1 = 2/3; class 2 has no rows, F1 = 0.
-
-    >>> scores = summary(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
-    >>> round(scores["accuracy"], 3), round(scores["macro_f1"], 3)
-    (0.667, 0.444)
-    """
-    matrix = confusion_matrix(targets, predicted, n_classes)
-    return {"accuracy": float(np.trace(matrix) / matrix.sum()), "macro_f1": float(_rates(matrix).f1.mean())}
-
-
 def evaluate(
     probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[str], *, seed: int, level: float = 0.95
 ) -> ClassificationScores:

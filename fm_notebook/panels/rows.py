@@ -9,7 +9,7 @@ from fm_notebook import messages
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import Spec
 from fm_notebook.panels import curves, markup, text
-from fm_notebook.panels.snapshot import proportion_interval, scores
+from fm_notebook.panels.snapshot import rows_of, scores
 from fm_notebook.session.progress import Progress
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ def held_out(progress: Progress) -> str:
     if not progress.held_out:
         return ""
     latest = progress.held_out[-1]
-    rows = [
-        (text.metric(name), text.score(value), text.interval(proportion_interval(name, value, latest.n)), f"{latest.n:,}")
-        for name, value in latest.metrics.items()
-    ]
+    rows = rows_of(latest.metrics, latest.intervals, latest.n)
     return markup.table(header, rows, messages.text("card.latest", step=f"{latest.step:,}"))
 
 

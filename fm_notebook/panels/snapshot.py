@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from fm_notebook import messages
 from fm_notebook.contracts.results import Interval
 from fm_notebook.panels import text
 from fm_notebook.session.progress import Progress
-
-PROPORTIONS = frozenset({"accuracy"})
 
 
 @dataclass(frozen=True)
@@ -132,20 +131,14 @@ def scores(progress: Progress) -> list[tuple[str, str, str, str]]:
     """The final held-out scores as (metric, value, 95 % interval where known, n)."""
     if progress.result is None:
         return []
-    n = progress.result.n_eval
+    return rows_of(progress.result.metrics, progress.result.intervals, progress.result.n_eval)
+
+
+def rows_of(metrics: Mapping[str, float], intervals: Mapping[str, Interval], n: int) -> list[tuple[str, str, str, str]]:
+    """Scores as shown: (metric, value, 95 % interval, n)."""
     return [
-        (text.metric(name), text.score(value), text.interval(proportion_interval(name, value, n)), f"{n:,}")
-        for name, value in progress.result.metrics.items()
+        (text.metric(name), text.score(value), text.interval(intervals.get(name)), f"{n:,}") for name, value in metrics.items()
     ]
-
-
-def proportion_interval(name: str, value: float, n: int) -> Interval | None:
-    """Wilson's interval of a score that is a plain share of `n` rows; of others it cannot be told from the value."""
-    if name not in PROPORTIONS or n <= 0 or not 0 <= value <= 1:
-        return None
-    from fm_notebook.metrics.intervals import wilson
-
-    return wilson(round(value * n), n)
 
 
 def commands(progress: Progress, *, resumable: bool) -> list[str]:

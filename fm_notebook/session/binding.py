@@ -111,6 +111,7 @@ def bind_finetune(given: Fields) -> Bound:
     collect.raise_all()
     assert rows is not None
     spec, tables, facts = rows
+    _check_weights(spec, facts, collect.lines)
     if spec.metric is None:
         spec = spec.model_copy(update={"metric": next(iter(_task(spec.task).metrics))})
     return Bound(spec, facts, tables, live)
@@ -255,6 +256,14 @@ def _check_task(spec: FinetuneSpec, given: Fields) -> None:
         raise SpecError(
             "spec.metric", line=line, metric=spec.metric, known=", ".join(known), hint=did_you_mean(spec.metric, known)
         )
+
+
+def _check_weights(spec: FinetuneSpec, facts: DataFacts, lines: dict[str, int]) -> None:
+    unknown = sorted(set(spec.class_weight) - set(facts.labels)) if isinstance(spec.class_weight, dict) else []
+    if unknown:
+        hint = did_you_mean(unknown[0], facts.labels)
+        line = lines.get("class_weight")
+        raise SpecError("spec.class_weight_label", line=line, label=unknown[0], known=", ".join(facts.labels), hint=hint)
 
 
 def _task(name: str, given: Assigned | None = None):

@@ -111,7 +111,7 @@ def _fill(folder: JobFolder, identity: Identity, archive: zipfile.ZipFile, membe
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             target.write_bytes(archive.read(member))
         spec = folder.spec.model_copy(update={"trust_remote_code": False, "allow_pickle": False})
-        folder.write(spec=spec, identity=identity)
+        folder.write(spec=spec, identity=identity.model_copy(update={"task_files": ()}))
     except BaseException:
         delete(folder)
         raise

@@ -22,6 +22,7 @@ from fm_notebook.session import devices, models, store
 from fm_notebook.session.binding import Bound
 from fm_notebook.session.job import Job
 from fm_notebook.session.launchers.kernel import execute_here
+from fm_notebook.tasks import tasks
 
 Where = Literal["process", "kernel"]
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -117,9 +118,14 @@ def _equal(earlier: list[JobFolder], key: str) -> JobFolder | None:
 
 def _numbered(parent: Path) -> JobFolder:
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (store.runs_folder() / ".models" / ".gitignore").write_text("*\n") if ".models" in parent.parts else None
-    number = max((int(path.name) for path in parent.glob("[0-9]*")), default=0) + 1
-    return create(parent / str(number))
+    if ".models" in parent.parts:
+        (store.runs_folder() / ".models" / ".gitignore").write_text("*\n")
+    while True:
+        number = max((int(path.name) for path in parent.glob("[0-9]*")), default=0) + 1
+        try:
+            return create(parent / str(number))
+        except FileExistsError:  # another notebook took it this instant
+            continue
 
 
 def _fill(folder: JobFolder, name: str, bound: Bound) -> Job:
@@ -134,8 +140,9 @@ def _fill(folder: JobFolder, name: str, bound: Bound) -> Job:
             ref = models.save_live(value, getattr(spec, field), folder.path / f"given_{field}")
             spec = spec.model_copy(update={field: ref})
         identity = Identity(
-            name=name, key=bound.key, created=time.time(), device=devices.queue_name(spec.device), language=messages.language()
-        )
+            name=name, key=bound.key, created=time.time(), device=devices.queue_name(spec.device),
+            language=messages.language(), task_files=tasks.files,
+        )  # fmt: skip
         folder.write(spec=spec, identity=identity, facts=bound.facts)
     except BaseException as error:
         shutil.rmtree(folder.path, ignore_errors=True)

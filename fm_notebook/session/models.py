@@ -19,7 +19,7 @@ from fm_notebook.errors import ModelError, did_you_mean
 from fm_notebook.session import store
 
 _HUB_ID = re.compile(r"^[\w.-]{1,96}(/[\w.-]{1,96})?$", re.ASCII)
-_WEIGHTS = ("*.safetensors", "*.gguf", "pytorch_model*.bin")
+_MODEL_FILES = frozenset({".safetensors", ".gguf", ".bin", ".json", ".txt", ".model"})
 
 
 def resolve(value: object, *, source: str, field: str = "model", line: int | None = None) -> ModelRef:
@@ -72,7 +72,7 @@ def tokenizer_of(value: Any, *, source: str, line: int | None = None) -> ModelRe
 def save_live(value: Any, ref: ModelRef, folder: Path) -> ModelRef:
     """Write a live model or tokenizer into the job's `folder` and say so in its reference."""
     value.save_pretrained(folder)
-    return ref.model_copy(update={"location": str(folder), "fingerprint": weights_hash(folder)})
+    return ref.model_copy(update={"location": str(folder), "fingerprint": folder_hash(folder)})
 
 
 def config(ref: ModelRef) -> dict[str, Any]:
@@ -96,14 +96,12 @@ def labels(ref: ModelRef) -> tuple[str, ...] | None:
     return tuple(names[key] for key in sorted(names, key=int))
 
 
-def weights_hash(folder: Path) -> str:
-    """SHA-256 (hex) of the weight files of `folder`, in the order of their names; empty if there are none."""
-    files = [path for pattern in _WEIGHTS for path in sorted(folder.glob(pattern))]
-    if not files:
-        return ""
+def folder_hash(folder: Path) -> str:
+    """SHA-256 (hex) of all that a model folder's answers depend on: weights, configuration and tokenizer."""
     whole = hashlib.sha256()
-    for path in files:
+    for path in sorted(path for path in folder.iterdir() if path.suffix in _MODEL_FILES and path.is_file()):
         status = path.stat()
+        whole.update(path.name.encode())
         whole.update(_file_hash(path, status.st_size, status.st_mtime_ns))
     return whole.hexdigest()
 
@@ -117,7 +115,7 @@ def _file_hash(path: Path, size: int, mtime_ns: int) -> bytes:  # noqa: ARG001 -
 def _named(name: str, source: str, field: str, line: int | None) -> ModelRef:
     folder = _folder(name)
     if folder and (folder / "config.json").is_file() and not (folder / "job.json").exists():
-        return ModelRef(source=source, kind="folder", location=str(folder.resolve()), fingerprint=weights_hash(folder))
+        return ModelRef(source=source, kind="folder", location=str(folder.resolve()), fingerprint=folder_hash(folder))
     if package := samples.model_package(name):
         return _of_package(package, source)
     if run := store.lookup(name):
@@ -140,14 +138,14 @@ def _folder(name: str) -> Path | None:
 
 def _of_package(path: Path, source: str) -> ModelRef:
     folder, file = (path.parent, path.name) if path.suffix == ".gguf" else (path, "")
-    return ModelRef(source=source, kind="package", location=str(folder), fingerprint=weights_hash(folder), file=file)
+    return ModelRef(source=source, kind="package", location=str(folder), fingerprint=folder_hash(folder), file=file)
 
 
 def _of_run(folder: Path, source: str, line: int | None) -> ModelRef:
     model = folder / "model"
     if not (model / "config.json").is_file():
         raise ModelError("model.run_without_model", line=line, name=folder.name)
-    return ModelRef(source=source, kind="run", location=str(model), fingerprint=weights_hash(model))
+    return ModelRef(source=source, kind="run", location=str(model), fingerprint=folder_hash(model))
 
 
 def _on_hub(name: str, source: str, field: str, line: int | None) -> ModelRef:

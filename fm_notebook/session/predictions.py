@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fm_notebook import messages
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import PredictSpec
-from fm_notebook.errors import DataError
+from fm_notebook.errors import DataError, WaitInterrupted
 from fm_notebook.jobs.folder import delete
 from fm_notebook.session import launch
 from fm_notebook.session.binding import Bound
@@ -43,6 +43,9 @@ def predict(name: str, spec: PredictSpec, texts: object, labels: Sequence[str]) 
         if failure := job.failure():
             raise failure
         return _frame(job.jobfolder.predictions, labels)
+    except WaitInterrupted as interrupted:
+        interrupted.given_up = True
+        raise
     finally:
         if not job.progress.over:
             job.command("cancel")

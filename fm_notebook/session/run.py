@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from fm_notebook.contracts.events import StepEnded
 from fm_notebook.contracts.results import DataFacts, Evaluation, RunResult
 from fm_notebook.contracts.specs import FinetuneSpec, PredictSpec
 from fm_notebook.errors import RunError
-from fm_notebook.jobs import journal
+from fm_notebook.jobs import journal, queue
+from fm_notebook.jobs.locks import is_held
 from fm_notebook.session import launch, models, store
 from fm_notebook.session.job import Job
 from fm_notebook.session.progress import Progress, State
@@ -253,6 +254,12 @@ class Run:
         return words + (messages.text("run.repr_scores", scores=shown, n=n) if shown else "")
 
 
-def each_run(keep: Callable[[Run], bool] = lambda _: True) -> list[Run]:
+def each_run() -> list[Run]:
     """The runs of the project, oldest first."""
-    return [run for folder in store.all_runs() if keep(run := Run(Job(folder)))]
+    return [Run(Job(folder)) for folder in store.all_runs()]
+
+
+def living_runs() -> list[Run]:
+    """The runs that a worker holds or that wait for one, oldest first; the journals of others are not read."""
+    waiting = {path for each in queue.devices() for path in each.waiting()}
+    return [Run(Job(folder)) for folder in store.all_runs() if is_held(folder.lock) or folder.path in waiting]

@@ -56,8 +56,16 @@ def versions(name: str) -> list[JobFolder]:
 def all_runs() -> list[JobFolder]:
     """Every whole run of the project, oldest first."""
     root = runs_folder()
-    found = [path for path in root.glob("*") if _NUMBERED.match(path.name) and (path / "job.json").exists()]
-    return sorted((JobFolder(path) for path in found), key=lambda folder: (folder.identity.created, folder.path.name))
+    found = [JobFolder(path) for path in root.glob("*") if _NUMBERED.match(path.name) and (path / "job.json").exists()]
+    return sorted(filter(_is_readable, found), key=lambda folder: (folder.identity.created, folder.path.name))
+
+
+def _is_readable(folder: JobFolder) -> bool:
+    """Whether this version understands the folder: a torn or a newer one must not hide all the others."""
+    try:
+        return bool(folder.identity and folder.spec)
+    except (OSError, ValueError):
+        return False
 
 
 def find(text: str) -> JobFolder:

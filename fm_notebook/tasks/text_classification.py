@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
+    from fm_notebook.contracts.results import Score
     from fm_notebook.engine.models import Loaded, ModelSource
 
 
@@ -63,11 +64,13 @@ class TextClassification:
         powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
         return powers / powers.sum(axis=1, keepdims=True)
 
-    def score(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """Accuracy and macro F1 of the likeliest classes."""
-        from fm_notebook.metrics.classification import summary
+    def score(self, logits: np.ndarray, targets: np.ndarray, *, seed: int) -> list[Score]:
+        """Accuracy and macro F1 of the likeliest classes, with intervals."""
+        from fm_notebook.metrics.classification import evaluate
 
-        return summary(targets, logits.argmax(axis=1), logits.shape[1])
+        labels = [str(i) for i in range(logits.shape[1])]
+        found = evaluate(self.probabilities(logits), targets, labels, seed=seed).scores
+        return [score for score in found if score.name in self.metrics and score.name != "loss"]
 
 
 task = TextClassification()

@@ -41,8 +41,11 @@ def execute(folder: JobFolder, append: Callable[[Event], None], command: ReadCom
 
 def events(folder: JobFolder, command: ReadCommand) -> Iterator[Event]:
     """The job in `folder` as a stream of events, from after its libraries are loaded; the last is `Ended`."""
+    from fm_notebook.tasks import tasks
     from fm_notebook.worker import scoring, training
 
+    for path in folder.identity.task_files:
+        tasks.register(path)
     match folder.spec:
         case FinetuneSpec() as spec:
             yield from training.finetune(folder, spec, command)

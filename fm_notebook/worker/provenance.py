@@ -54,12 +54,12 @@ def versions() -> dict[str, str]:
 
 def origin(ref: ModelRef) -> dict[str, str]:
     """Source, revision, hash, publisher and licence of a model, as far as they are known."""
-    known = {"source": ref.source, "kind": ref.kind, "location": ref.location, "revision": ref.revision, "file": ref.file}
+    known = {"source": ref.source, "kind": ref.kind, "revision": ref.revision, "file": ref.file}
     folder = Path(ref.location)
     if ref.kind == "hub":
         known |= {"publisher": ref.location.partition("/")[0] if "/" in ref.location else "", "sha256": ref.fingerprint}
     else:
-        known |= {"sha256": ref.fingerprint or weights_hash(folder)}
+        known |= {"sha256": weights_hash(folder)}
     if ref.kind == "package":
         known |= _package(folder)
     if (readme := folder / "README.md").is_file():

@@ -16,6 +16,8 @@ from fm_notebook.tasks import tasks
 TOY = '''
 import numpy as np
 
+from fm_notebook.contracts.results import Interval, Score
+
 class Toy:
     """Says how far off a number is."""
     name = "toy"
@@ -25,7 +27,9 @@ class Toy:
     def example_losses(self, logits, batch): return (logits[:, 0] - batch["labels"]) ** 2
     def example_weights(self, targets, labels, class_weight): return np.ones(len(targets), np.float32)
     def probabilities(self, logits): return np.full(logits.shape, 1 / logits.shape[1])
-    def score(self, logits, targets): return {"error": 0.0}
+    def score(self, logits, targets, *, seed):
+        interval = Interval(low=0.0, high=0.1, method="exact")
+        return [Score(name="error", value=0.0, n=len(targets), interval=interval)]
 
 task = Toy()
 '''
@@ -64,8 +68,9 @@ def test_probabilities_are_some(task):
 
 
 def test_it_scores_all_its_metrics_but_loss(task):
-    found = task.score(np.eye(2, dtype=np.float32), np.array([0, 1]))
-    assert set(found) == set(task.metrics) - {"loss"}
+    found = task.score(np.eye(2, dtype=np.float32), np.array([0, 1]), seed=0)
+    assert {score.name for score in found} == set(task.metrics) - {"loss"}
+    assert all(score.n == 2 and score.interval for score in found)
 
 
 def test_names_are_those_of_the_registry():

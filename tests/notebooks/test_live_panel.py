@@ -47,6 +47,17 @@ def test_stop_leaves_a_checkpoint_at_once_and_resume_goes_on_to_the_end(kernel, 
     assert kernel.value("first.history.step.tolist() == list(range(1, 201))") == "True"
 
 
+def test_resume_may_be_clicked_while_the_card_of_the_stop_is_still_drawn(current, finetune):
+    subshell = current.subshell()
+    cell = current.run(finetune("first"))
+    current.until(lambda: current.state(cell.panel)["step"] > 0)
+    current.click(cell.panel, "stop", subshell=subshell)
+    current.until(lambda: current.state(cell.panel)["state"] == "stopped")
+    stopped = current.state(cell.panel)["step"]
+    current.click(cell.panel, "restart", subshell=subshell)
+    current.until(lambda: current.state(cell.panel)["step"] > stopped, what="steps after the resume")
+
+
 def test_pause_beside_a_busy_cell_and_resume(kernel, finetune):
     subshell = kernel.subshell()
     cell = kernel.run(finetune("first"))

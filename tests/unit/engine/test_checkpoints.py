@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 
 from fm_notebook.engine import checkpoints
 from fm_notebook.engine.run import Run
+from fm_notebook.engine.state import Scores
 from fm_notebook.errors import JobFailed
 
 
@@ -48,7 +49,7 @@ def test_what_was_saved_comes_back(begun):
 
 
 def test_the_state_survives_with_its_best_evaluation(begun):
-    begun.state.record({"macro_f1": 0.25, "loss": float("nan")}, "macro_f1", "max")
+    begun.state.record(Scores(step=0, metrics={"macro_f1": 0.25, "loss": float("nan")}), "macro_f1", "max")
     save(begun, 3)
     assert checkpoints.newest(begun.parts.checkpoints).state.best.metrics["macro_f1"] == 0.25
 
@@ -124,7 +125,7 @@ def test_best_models_stay_as_long_as_a_checkpoint_refers_to_them(begun):
     parts, state = begun.parts, begun.state
     for step, score in ((2, 0.1), (4, 0.2), (6, 0.1), (8, 0.3)):
         state.step = step
-        if state.record({"macro_f1": score}, "macro_f1", "max"):
+        if state.record(Scores(step=state.step, metrics={"macro_f1": score}), "macro_f1", "max"):
             checkpoints.save_best(parts.checkpoints, step, parts.model, parts.tokenizer)
         save(begun, step)
         checkpoints.prune(parts.checkpoints, state, keep=2)

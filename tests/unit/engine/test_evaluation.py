@@ -80,7 +80,8 @@ def test_a_single_text_that_does_not_fit_is_said_in_words(make_parts, monkeypatc
 def test_loss_is_the_mean_over_examples(make_parts):
     parts = make_parts()
     logits = np.array([[2.0, 0.0], [0.0, 1.0]], np.float32)
-    found = evaluation.held_out_metrics(parts.task, logits, np.array([0, 0]))
+    found = evaluation.held_out_scores(parts.task, logits, np.array([0, 0]), step=3, seed=0)
     expected = (np.log(1 + np.exp(-2)) + np.log(1 + np.exp(1))) / 2
-    assert found["loss"] == pytest.approx(expected, abs=1e-6)
-    assert found["accuracy"] == 0.5
+    assert found.metrics["loss"] == pytest.approx(expected, abs=1e-6)
+    assert (found.metrics["accuracy"], found.step) == (0.5, 3)
+    assert set(found.intervals) == set(found.metrics)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from fm_notebook.engine.state import RunState
+from fm_notebook.engine.state import RunState, Scores
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_the_best_is_the_earliest_of_equals_and_never_nan_if_it_can_be_helped(go
     state = RunState(8, "fp32", 1)
     for step, score in enumerate(scores):
         state.step = step
-        state.record({"m": score}, "m", goal)
+        state.record(Scores(step=state.step, metrics={"m": score}), "m", goal)
     assert state.best.step == best
     assert state.last.step == len(scores) - 1
     assert state.without_gain == len(scores) - 1 - best
@@ -29,6 +29,6 @@ def test_the_best_is_the_earliest_of_equals_and_never_nan_if_it_can_be_helped(go
 
 def test_the_state_survives_json():
     state = RunState(8, "bf16", 2, step=4)
-    state.record({"m": 0.5}, "m", "max")
+    state.record(Scores(step=state.step, metrics={"m": 0.5}), "m", "max")
     state.spend("train", 1.5)
     assert RunState.from_json(json.loads(json.dumps(state.to_json()))) == state

@@ -8,7 +8,7 @@ from bleach import Cleaner
 from bleach.css_sanitizer import CSSSanitizer
 
 from fm_notebook.contracts import events as ev
-from fm_notebook.contracts.results import DataFacts, RunResult
+from fm_notebook.contracts.results import DataFacts, Interval, RunResult
 from fm_notebook.contracts.specs import DataRef, FinetuneSpec, ModelRef
 from fm_notebook.panels import card
 from fm_notebook.session.progress import Progress
@@ -50,7 +50,9 @@ def finished(name="sentiment", steps=300, provenance=None):
                 ev.EvalEnded(time=1.0 + step, step=step, epoch=1.0, metrics=scores, n=800, seconds=1.0, best=step == 20)
             )
     result = RunResult(
-        metrics={"accuracy": 0.75, "loss": 0.5}, best_step=20, steps=steps, metric="accuracy", n_eval=800,
+        metrics={"accuracy": 0.75, "loss": 0.5},
+        intervals={"accuracy": Interval(low=0.719, high=0.779, method="wilson")},
+        best_step=20, steps=steps, metric="accuracy", n_eval=800,
         seconds={"train": 150.0}, examples_per_second=8.0, tokens_per_second=80.0, peak_memory_bytes=1_200_000_000,
     )  # fmt: skip
     progress.apply(ev.Ended(time=1.0 + steps, state="finished", step=steps, result=result))

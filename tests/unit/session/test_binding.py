@@ -124,11 +124,20 @@ def test_one_kind_of_fault_keeps_its_kind(bind):
     [
         ("epochs", np.float32(2), 2.0), ("batch_size", np.int64(8), 8), ("seed", np.array(3), 3), ("epochs", 2, 2.0),
         ("trust_remote_code", np.True_, True), ("class_weight", {np.str_("n"): np.float32(2.0)}, {"n": 2.0}),
-        ("class_weight", {0: 1, np.int64(1): 3}, {"0": 1.0, "1": 3.0}),
     ],
 )  # fmt: skip
-def test_numpy_scalars_are_plain_numbers_and_labels_may_be_whole_numbers(bind, field, value, plain):
+def test_numpy_scalars_are_plain_numbers(bind, field, value, plain):
     assert getattr(bind(**{field: value}).spec, field) == plain
+
+
+def test_class_weights_may_be_by_whole_number_labels(bind):
+    rows = [{"text": f"text {i}", "label": i % 2} for i in range(20)]
+    assert bind(train=rows, class_weight={0: 1, np.int64(1): 3}).spec.class_weight == {"0": 1.0, "1": 3.0}
+
+
+def test_a_class_weight_of_no_label_is_a_typo(bind):
+    with pytest.raises(SpecError, match="class_weight names 'pp', which is no label of the data"):
+        bind(class_weight={"pp": 2.0})
 
 
 def test_a_flag_is_no_number_and_a_text_is_no_number(bind):

@@ -142,13 +142,15 @@ def test_nothing_is_live_where_transformers_was_never_imported(monkeypatch):
     assert not models.is_live("a text")
 
 
-def test_weights_are_hashed_in_the_order_of_their_names(tmp_path):
-    assert models.weights_hash(tmp_path) == ""
-    (tmp_path / "a.safetensors").write_bytes(b"1")
-    (tmp_path / "b.safetensors").write_bytes(b"2")
-    whole = models.weights_hash(tmp_path)
-    (tmp_path / "b.safetensors").rename(tmp_path / "0.safetensors")
-    assert models.weights_hash(tmp_path) != whole
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "vocab.txt"])
+def test_a_folders_hash_covers_weights_configuration_and_tokenizer(tmp_path, name):
+    for each in ("model.safetensors", "config.json", "tokenizer.json", "vocab.txt", "README.md"):
+        (tmp_path / each).write_bytes(b"1")
+    whole = models.folder_hash(tmp_path)
+    (tmp_path / "README.md").write_bytes(b"2")
+    assert models.folder_hash(tmp_path) == whole
+    (tmp_path / name).write_bytes(b"22")
+    assert models.folder_hash(tmp_path) != whole
 
 
 def test_config_of_what_is_not_on_this_machine_is_empty(home):
