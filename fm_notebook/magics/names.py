@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fm_notebook.errors import ArgumentError, RunError, did_you_mean
@@ -11,6 +13,7 @@ from fm_notebook.session.binding import Assigned
 from fm_notebook.session.run import Run
 
 _MISSING = object()
+_EXPRESSION = re.compile(r"([^\W\d]\w*)[\w.]*[\[(]")
 
 
 def assigned(word: str, namespace: Mapping[str, Any]) -> Assigned:
@@ -28,10 +31,10 @@ def data(word: str, namespace: Mapping[str, Any]) -> Assigned:
         If it is one.
     """
     found = assigned(word, namespace)
-    if found.value is word and word.isidentifier():
-        from pathlib import Path
-
-        if not Path(word).exists():
+    if found.value is word and not Path(word).exists():
+        if (root := _EXPRESSION.match(word)) and root[1] in namespace:
+            raise ArgumentError("words.expression", text=word)
+        if word.isidentifier():
             known = [name for name, value in namespace.items() if not name.startswith("_") and hasattr(value, "__len__")]
             raise ArgumentError("words.no_data", name=word, hint=did_you_mean(word, known))
     return found

@@ -37,7 +37,7 @@ def test_a_killed_worker_is_noticed_and_the_next_job_gets_a_fresh_one(kernel, fi
     first = kernel.run(finetune("first", save_every=10))
     second = kernel.run(finetune("second", steps=30))
     assert second.error == []
-    kernel.until(lambda: kernel.state(second.panel)["words"] == "queued behind first", seconds=1.5, what="behind whom it waits")
+    kernel.until(lambda: kernel.state(second.panel)["words"] == "queued behind first", seconds=5, what="behind whom it waits")
     kernel.until(lambda: Run.open("first").progress.checkpoints, what="a checkpoint")
     killed = worker_pid(Queue("cpu"))
     os.kill(killed, signal.SIGKILL)
