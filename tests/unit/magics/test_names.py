@@ -27,5 +27,5 @@ def test_an_expression_belongs_in_a_cell(text):
 
 
 def test_a_name_that_is_nothing_gets_a_hint():
-    with pytest.raises(ArgumentError, match="neither a variable nor a file called 'fame'. Did you mean frame?"):
+    with pytest.raises(ArgumentError, match=r"neither a variable nor a file called 'fame'\. Did you mean frame\?"):
         names.data("fame", {"frame": FRAME})
