@@ -174,9 +174,9 @@ def trainer_accuracy(spec: FinetuneSpec, data: Data) -> float:
     return float((np.asarray(answer.predictions).argmax(1) == data.held_out.targets).mean())
 
 
-def compare_accuracy(data: Data, seeds: int, epochs: float, save: Any) -> dict[str, Any]:
+def compare_accuracy(data: Data, seeds: list[int], epochs: float, save: Any) -> dict[str, Any]:
     pairs: list[dict[str, float]] = []
-    for seed in range(seeds):
+    for seed in seeds:
         spec, began = the_spec(seed, epochs=epochs), time.perf_counter()
         mine = our_accuracy(spec, data)
         between = time.perf_counter()
@@ -207,7 +207,7 @@ def standard_error(values: list[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--only", choices=["losses", "accuracy"])
     parser.add_argument("--train-rows", type=int, default=8000)

@@ -89,7 +89,7 @@ def test_a_stopped_run_is_read_from_the_saved_notebook_without_a_kernel(notebook
 
     page = notebook.page
     page.goto(f"{notebook.lab.url}/lab/tree/{notebook.path}?token={notebook.lab.token}&reset")
-    page.get_by_role("button", name="No Kernel", exact=True).dispatch_event("click")
+    page.get_by_role("dialog").get_by_role("button", name="No Kernel").click()
     card = page.locator(".jp-RenderedHTMLCommon").last
     expect(card.locator(FINAL)).to_be_visible()
     expect(card).to_contain_text("stopped and saved")

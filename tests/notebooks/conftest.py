@@ -69,7 +69,6 @@ class FrontEnd:
         self.client.wait_for_ready(timeout=60)
         self.cells: dict[str, Cell] = {}
         self.panels: dict[str, dict[str, Any]] = {}
-        self.ticks: dict[str, int] = {}
         self._shown: dict[str, list[dict[str, Any]]] = {}
         self._control: list[dict[str, Any]] = []
 
@@ -197,7 +196,6 @@ class FrontEnd:
                 self.panels[comm][path[0]][path[1]] = bytes(buffer)
         elif kind == "comm_msg" and data.get("method") == "custom":
             self.panels[comm]["state"] = data["content"]["state"]
-            self.ticks[comm] = self.ticks.get(comm, 0) + 1
 
 
 @pytest.fixture

@@ -9,14 +9,6 @@ from fm_notebook.session.run import Run
 pytestmark = pytest.mark.slow
 
 
-def test_the_panel_is_as_lively_while_its_cell_waits(current, finetune):
-    cell = current.run(finetune("first", "--wait", eval_every=100_000), wait=False)
-    _until_steps(current, cell)
-    before = current.ticks[cell.panel]
-    current.listen_for(3)
-    assert current.ticks[cell.panel] - before >= 5  # four a second; a beat every two seconds where nothing is news
-
-
 def test_one_interrupt_of_a_waiting_cell_stops_and_saves(kernel, finetune):
     cell = kernel.run(finetune("first", "--wait"), wait=False)
     _until_steps(kernel, cell)
