@@ -75,12 +75,13 @@ $(BIN)/python:
 	$(PIP) install --quiet --upgrade 'pip>=25.1'
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --constraint constraints.txt --editable '.[demo]'
+	@echo 'Installing into $(VENV), once; this takes a minute or more …'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo]'
 	touch $@
 
 # Newer pips alone know dependency groups (25.1).
 $(TEST_INSTALLED): $(INSTALLED)
-	$(PIP) install --constraint constraints.txt --group test
+	$(PIP) install --quiet --constraint constraints.txt --group test
 	touch $@
 
 # The kernel of Binder and Colab images, beside the current one; its dependencies are those of the current one.

@@ -12,7 +12,7 @@ from fm_notebook.errors import JobFailed, RunError, WaitInterrupted
 from fm_notebook.jobs.control import CommandReader
 from fm_notebook.jobs.locks import Lock
 from fm_notebook.jobs.queue import Queue
-from fm_notebook.session.job import Job
+from fm_notebook.session.job import Job, Watcher
 from fm_notebook.session.run import Run
 
 BEGAN = ev.PhaseBegan(phase="loading_libraries")
@@ -252,6 +252,32 @@ def test_watchers_are_told_of_news_and_of_the_end_and_then_forgotten(make_folder
     count = len(seen)
     time.sleep(0.6)
     assert len(seen) == count
+
+
+def test_news_that_another_onlooker_took_in_first_still_reaches_the_watchers(make_folder, hold, write_events, monkeypatch):
+    monkeypatch.setattr("fm_notebook.session.job._threads_are_mute", lambda: True)
+    folder = make_folder("one", BEGAN, STARTED)
+    hold(folder.lock)
+    job, watcher, seen = Job(folder), Watcher(), []
+    watcher.add(job, lambda job: seen.append(job.progress.notes))
+    watcher.pump()
+    write_events(folder, ev.Noted(key="fresh_head"))
+    job.refresh()  # as a cell that waits does
+    watcher.pump()
+    assert [len(notes) for notes in seen] == [1, 1]  # one list, told of twice
+
+
+def test_a_listener_that_came_back_while_the_end_was_told_is_kept(make_folder, write_events, monkeypatch):
+    monkeypatch.setattr("fm_notebook.session.job._threads_are_mute", lambda: True)
+    folder = make_folder("one", BEGAN, ev.Ended(state="stopped"))
+    job, watcher = Job(folder), Watcher()
+
+    def resumed(job):
+        job.progress.state = "queued"
+
+    watcher.add(job, resumed)
+    watcher.pump()
+    assert watcher.is_pending(job)
 
 
 def test_history_has_a_row_a_step_without_what_a_resume_made_void(make_folder):
