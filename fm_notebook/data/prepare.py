@@ -50,6 +50,7 @@ def prepare_training(  # noqa: PLR0913 - these are the fields of the cell
     text: str = "text",
     text_pair: str | None = None,
     label: str = "label",
+    order: Sequence[str] | None = None,
     eval_split: float = 0.1,
     seed: int = 0,
     sources: Mapping[str, str],
@@ -63,6 +64,9 @@ def prepare_training(  # noqa: PLR0913 - these are the fields of the cell
         See `fm_notebook.data.sources.read`. If `eval` is None, rows are held out of train, equal texts together.
     text, text_pair, label : str
         The user's columns.
+    order : sequence of str, optional
+        Names of the outputs of the model's own head: if the data have just these labels, they are numbered alike, so that
+        the head keeps its meaning.
     eval_split : float
         Share of train to hold out, above 0 and below 1.
     seed : int
@@ -79,6 +83,8 @@ def prepare_training(  # noqa: PLR0913 - these are the fields of the cell
     asked = {"text": text, "text_pair": text_pair, "label": label}
     table, train_ref = read(train, source=sources["train"], field="train", line=lines.get("train"))
     whole = encode(table, **asked, field="train", lines=lines)
+    if order is not None and set(order) == set(whole.labels):
+        whole = encode(table, **asked, labels=order, field="train", lines=lines)
     train_ref = _with_fingerprint(train_ref, whole)
     if eval is None:
         return _hold_out(whole, train_ref, eval_split, seed, lines.get("train"))

@@ -210,8 +210,9 @@ def _rows_of(spec: FinetuneSpec, given: Fields, base: JobFolder | None, lines: d
     train = given["train"] if "train" in given or base is None else _read_again(base, "train")
     judged = given.get("eval") or (_read_again(base, "eval") if base is not None and spec.eval is not None else Assigned(None))
     data = prepare_training(
-        train.value, judged.value, text=spec.text, text_pair=spec.text_pair, label=spec.label, eval_split=spec.eval_split,
-        seed=spec.seed, sources={"train": train.reference, "eval": judged.reference}, lines=lines,
+        train.value, judged.value, text=spec.text, text_pair=spec.text_pair, label=spec.label,
+        order=models.labels(spec.model), eval_split=spec.eval_split, seed=spec.seed,
+        sources={"train": train.reference, "eval": judged.reference}, lines=lines,
     )  # fmt: skip
     spec = spec.model_copy(update={"train": data.train_ref, "eval": data.eval_ref})
     return spec, {"train": data.train, "eval": data.eval}, data.facts

@@ -157,3 +157,16 @@ def test_the_sample_is_ready_to_train_on():
     assert counts.tolist() == [16186, 15018, 6954]
     assert data.facts.shared_texts == 0
     assert abs(data.facts.eval_rows - 3816) <= 1
+
+
+def test_labels_are_numbered_as_in_the_models_own_head():
+    rows = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(20)]
+    ours = prepare_training(rows, sources={"train": "rows"}, order=["b", "a"])
+    assert ours.facts.labels == ["b", "a"]
+    first = ours.train.slice(0, 1).to_pylist()[0]
+    assert ours.facts.labels[first["label"]] == rows[first["row"]]["label"]
+
+
+def test_a_head_of_other_labels_says_nothing_of_their_order():
+    rows = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(20)]
+    assert prepare_training(rows, sources={"train": "rows"}, order=["b", "c"]).facts.labels == ["a", "b"]
