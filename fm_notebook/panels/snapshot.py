@@ -109,7 +109,7 @@ def facts(progress: Progress) -> list[tuple[str, str]]:
     found = [("step" if progress.kind == "finetune" else "items", f"{done:,} / {total:,}" if total else "")]
     if progress.started and progress.started.steps_per_epoch:
         epochs = progress.started.total_steps / progress.started.steps_per_epoch
-        found.append(("epoch", f"{progress.epoch:.2f} / {epochs:.4g}"))
+        found.append(("epoch", f"{progress.epoch:.2f} / {text.epochs(epochs)}"))
     if progress.last:
         found.append(("loss", text.number(progress.last.loss)))
     eta = progress.eta_seconds

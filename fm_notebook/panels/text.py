@@ -39,6 +39,11 @@ def amount(value: float) -> str:
     return f"{value:,.1f}" if abs(value) < 10 and value != round(value) else f"{value:,.0f}"
 
 
+def epochs(value: float) -> str:
+    """A number of epochs: ``3``, ``0.25`` or ``11,111.11``."""
+    return f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
 def number(value: float) -> str:
     """A loss or a setting, to four significant digits."""
     return f"{value:.4g}" if math.isfinite(value) else str(value)

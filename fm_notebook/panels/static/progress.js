@@ -167,7 +167,8 @@ function scales(series, total, width) {
   }
   const pad = (high - low || Math.abs(high) || 1) * 0.08;
   [low, high] = [low - pad, high + pad];
-  const last = Math.max(total || 0, steps[1], 1);
+  // To the last step of the run, but at first no further than twice the curve, which would else be a sliver.
+  const last = Math.max(Math.min(total || 0, Math.max(2 * steps[1], 10)), steps[1], 1);
   const inner = { width: width - CHART.left - CHART.right, height: CHART.height - CHART.top - CHART.bottom };
   return {
     x: (step) => CHART.left + (step / last) * inner.width,
@@ -332,7 +333,7 @@ function createView(model, store, el) {
     root.dataset.points = store.curves.train.length / 2;
     root.setAttribute("aria-label", filled(words.region, { name: state.name }));
     setText(name, state.name);
-    setText(words_, state.words);
+    setText(words_, silent ? words.silent_state : state.words);
     drawButtons(state, silent);
     drawBar(state);
     drawFacts(state.facts);
