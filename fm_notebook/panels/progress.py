@@ -23,7 +23,8 @@ from fm_notebook.panels.watched import WatchedJob
 
 SHORTEST_TICK_SECONDS = 0.24
 WORDS = (
-    "region", "silent", "silent_state", "late", "display_fault", "progress", "waiting_for_points", "table_caption", "no_evaluation",
+    "region", "silent", "silent_state", "late", "display_fault", "progress", "waiting_for_points", "table_caption",
+    "no_evaluation",
     "pause", "resume", "stop", "cancel", "restart", "cancel_ask", "cancel_yes", "cancel_no",
     "show_table", "hide_table", "show_curves", "hide_curves",
     "axis.step", "axis.loss", "axis.train", "axis.held_out", "axis.best",
