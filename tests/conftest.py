@@ -12,6 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Times are measured in benchmarks/: on a busy machine they say nothing of the code.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 WORDS = "good bad fine dull warm cold a the it was film plot and not very quite we saw scene music end cast long short"
 

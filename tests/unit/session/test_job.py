@@ -228,6 +228,15 @@ def test_waiting_ends_with_the_job(make_folder, hold, write_events):
     assert job.progress.state == "finished"
 
 
+@pytest.fixture
+def interruptible():
+    """As in a kernel; pytest's parallel workers ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_waiting_and_not_the_job(make_folder, hold):
     folder = make_folder("a", BEGAN, STARTED)
     hold(folder.lock)
