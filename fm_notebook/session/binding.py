@@ -79,26 +79,8 @@ def bind_finetune(given: Fields) -> Bound:
     """
     collect = _Faults(given)
     base = collect.attempt("base", lambda: _base_of(given["base"])) if "base" in given else None
-    values: dict[str, Any] = {}
-    if base is not None:
-        values = {k: v for k, v in base.spec.model_dump().items() if k not in {"kind", "format_version", "base"}}
-        values["base"] = base.path.name
-    values |= {
-        name: _plain(each.value) for name, each in given.items() if name not in {"model", "tokenizer", "train", "eval", "base"}
-    }
     live: dict[str, Any] = {}
-    for name in ("model", "tokenizer"):
-        if name in given and given[name].value is not None:
-            values[name] = collect.attempt(name, lambda name=name: _model(name, given[name], live))
-    if "model" in live and "tokenizer" not in values:
-        model = given["model"]
-        values["tokenizer"] = collect.attempt(
-            "model", lambda: models.tokenizer_of(model.value, source=model.reference, line=model.line)
-        )
-    for name in ("train", "eval"):
-        if name in given and given[name].value is not None:
-            values[name] = DataRef(source=given[name].source or name, kind="value")
-    spec = collect.validate(FinetuneSpec, values)
+    spec = collect.validate(FinetuneSpec, _values_of(given, base, live, collect))
     rows = None
     if spec is not None and not collect.names & (_WHICH_ROWS - {"eval_split"}):
         collect.attempt("metric", lambda spec=spec: _check_task(spec, given))
@@ -145,6 +127,28 @@ def bind_evaluate(given: Fields) -> Bound:
         eval_label_counts=counts, missing_rows=rows.missing_rows,
     )  # fmt: skip
     return Bound(spec, facts, {"eval": rows.table}, live)
+
+
+def _values_of(given: Fields, base: JobFolder | None, live: dict[str, Any], collect: _Faults) -> dict[str, Any]:
+    """What the spec is made of: the base's fields, over them those given; rows by name only, until they are read."""
+    values: dict[str, Any] = {}
+    if base is not None:
+        values = {k: v for k, v in base.spec.model_dump().items() if k not in {"kind", "format_version"}}
+        values["base"] = base.path.name
+    objects = {"model", "tokenizer", "train", "eval", "base"}
+    values |= {name: _plain(each.value) for name, each in given.items() if name not in objects}
+    for name in ("model", "tokenizer"):
+        if name in given and given[name].value is not None:
+            values[name] = collect.attempt(name, lambda name=name: _model(name, given[name], live))
+    if "model" in live and "tokenizer" not in values:
+        model = given["model"]
+        values["tokenizer"] = collect.attempt(
+            "model", lambda: models.tokenizer_of(model.value, source=model.reference, line=model.line)
+        )
+    for name in ("train", "eval"):
+        if name in given and given[name].value is not None:
+            values[name] = DataRef(source=given[name].source or name, kind="value")
+    return values
 
 
 class _Faults:
