@@ -21,11 +21,10 @@ def plain(evaluation: Evaluation) -> str:
     """The evaluation as text."""
     lines = [_title(evaluation), *notices(evaluation)]
     lines += [f"  {name:<18} {value:>8}  {between:<15}  n = {n}" for name, value, between, n in _scores(evaluation)]
-    width = max([len(row[0]) for row in _classes(evaluation)] + [5])
-    lines += [
-        f"  {row[0]:<{width}}  " + "  ".join(f"{cell:>23}" for cell in row[1:4]) + f"  {row[4]:>7}"
-        for row in _classes(evaluation)
-    ]
+    header = tuple(messages.text(f"evaluation.{key}") for key in ("class", "precision", "recall", "f1", "support"))
+    rows = [header, *_classes(evaluation)]
+    width = max(len(row[0]) for row in rows)
+    lines += [f"  {row[0]:<{width}}  " + "  ".join(f"{cell:>23}" for cell in row[1:4]) + f"  {row[4]:>7}" for row in rows]
     return "\n".join(lines)
 
 
