@@ -40,7 +40,8 @@ def execute_here(folder: JobFolder, queue: Queue) -> None:
 
 
 def _execute(folder: JobFolder) -> None:
-    from fm_notebook.worker.execute import execute  # torch: the one door from the notebook's side
+    from fm_notebook.worker import models_loaded  # torch: the one door from the notebook's side
+    from fm_notebook.worker.execute import execute
 
     journal = JournalWriter(folder.events)
     try:
@@ -48,6 +49,7 @@ def _execute(folder: JobFolder) -> None:
             execute(folder, journal.append, CommandReader(folder.control))
     finally:
         journal.close()
+        models_loaded.free()  # a worker keeps its last model; the notebook's own process does not
 
 
 @contextmanager
