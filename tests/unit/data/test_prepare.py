@@ -1,6 +1,5 @@
 import importlib.util
 import stat
-import time
 from pathlib import Path
 
 import numpy as np
@@ -112,13 +111,6 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
         write(pa.table({"text": ["new"]}), tmp_path / "train.arrow")
     assert load(tmp_path / "train.arrow")["text"].to_pylist() == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["train.arrow"]
-
-
-def test_a_hundred_thousand_rows_take_about_two_seconds():
-    rows = frame(100_000).assign(text=[f"Some words of a tweet about nothing at all, number {i}" for i in range(100_000)])
-    began = time.process_time()
-    prepare_training(rows, sources=SOURCES)
-    assert time.process_time() - began < 4
 
 
 @real

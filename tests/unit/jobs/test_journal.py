@@ -57,15 +57,10 @@ def test_numbers_survive_to_the_last_bit(path, writer, loss):
     assert read.grad_norm == math.inf
 
 
-def test_ten_thousand_steps_are_replayed_within_a_second(path, writer):
-    import time
-
+def test_ten_thousand_steps_are_replayed_in_order(path, writer):
     for number in range(10_000):
         writer.append(step(number))
-    began = time.perf_counter()
-    events = replay(path)
-    assert time.perf_counter() - began < 1.0
-    assert [event.step for event in events] == list(range(10_000))  # type: ignore[union-attr]
+    assert [event.step for event in replay(path)] == list(range(10_000))  # type: ignore[union-attr]
 
 
 def test_a_reader_gives_each_event_once(path, writer):
