@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fm_notebook import messages, verbs
 from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.errors import RunError
-from fm_notebook.magics import arguments, body, frontend, manual
+from fm_notebook.magics import arguments, body, frontend, manual, names
 from fm_notebook.magics.arguments import AGAIN, ON, QUIET, WAIT
 from fm_notebook.session import launch, store
 from fm_notebook.session.job import Job
@@ -40,9 +40,8 @@ def magic(shell: InteractiveShell, line: str, cell: str | None) -> None:
 def _free_name(shell: InteractiveShell, word: str) -> str:
     """A name that is a run already, or nothing yet: a user's own variable is never overwritten."""
     name = store.check_name(word)
-    value = shell.user_ns.get(name)
-    if value is not None and not isinstance(value, Run):
-        raise RunError("name.taken", name=name, type=type(value).__name__)
+    if not names.is_free_for_a_run(name, shell.user_ns):
+        raise RunError("name.taken", name=name, type=type(shell.user_ns[name]).__name__)
     return name
 
 

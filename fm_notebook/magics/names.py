@@ -40,6 +40,11 @@ def data(word: str, namespace: Mapping[str, Any]) -> Assigned:
     return found
 
 
+def is_free_for_a_run(name: str, namespace: Mapping[str, Any]) -> bool:
+    """Whether `name` is no variable yet, or a run: a user's own variable is never overwritten, be it None."""
+    return name not in namespace or isinstance(namespace[name], Run)
+
+
 def run(word: str, namespace: Mapping[str, Any]) -> Run:
     """The run that `word` names: a variable, a run's name, or a folder.
 

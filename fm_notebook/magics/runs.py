@@ -64,7 +64,7 @@ def _attach(shell: InteractiveShell, asked: arguments.Line) -> None:
 
     run = _run(shell, asked)
     name = run.job.jobfolder.identity.name
-    if isinstance(shell.user_ns.get(name), Run | None):
+    if names.is_free_for_a_run(name, shell.user_ns):
         shell.user_ns[name] = run
     progress.show(run.job, resume=lambda: launch.resume(run.job))
     if "wait" in asked.on:
@@ -107,7 +107,7 @@ def _open(shell: InteractiveShell, asked: arguments.Line) -> None:
 
     run = Run.open(Path(asked.words[1]))
     name = run.job.jobfolder.identity.name
-    if isinstance(shell.user_ns.get(name), Run | None):
+    if names.is_free_for_a_run(name, shell.user_ns):
         shell.user_ns[name] = run
     card.Card(run.job).show()
 

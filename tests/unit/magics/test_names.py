@@ -29,3 +29,8 @@ def test_an_expression_belongs_in_a_cell(text):
 def test_a_name_that_is_nothing_gets_a_hint():
     with pytest.raises(ArgumentError, match=r"neither a variable nor a file called 'fame'\. Did you mean frame\?"):
         names.data("fame", {"frame": FRAME})
+
+
+def test_a_variable_of_the_users_is_not_free_even_if_it_is_none():
+    assert names.is_free_for_a_run("new", {})
+    assert not names.is_free_for_a_run("mine", {"mine": None})
