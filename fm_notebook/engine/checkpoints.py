@@ -21,7 +21,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ from fm_notebook.jobs import atomic
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-FULL_DISK = {ENOSPC, EDQUOT}
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,7 @@ def full_disk_named(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        if getattr(error, "errno", None) not in FULL_DISK and "os error 28" not in str(error):
+        if getattr(error, "errno", None) not in atomic.FULL_DISK and "os error 28" not in str(error):
             raise
         good = newest(folder)
         raise JobFailed("engine.disk_full", folder=str(folder), step=good.state.step if good else 0) from error

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
+
+FULL_DISK = frozenset({ENOSPC, EDQUOT})
+"""Error numbers of a full disk or a used-up quota."""
 
 
 def write(path: Path, content: bytes) -> None:

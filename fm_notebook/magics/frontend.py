@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -23,12 +22,9 @@ def shows_news(shell: InteractiveShell) -> bool:
 
     nbclient, papermill and nbconvert do not allow stdin; Colab shows no updates from threads; a terminal has no panels.
     """
+    from fm_notebook.panels.card import is_plain
+
     return bool(request(shell).get("allow_stdin")) and "google.colab" not in sys.modules and not is_plain()
-
-
-def is_plain() -> bool:
-    """Whether the user asked for plain text."""
-    return os.environ.get("FM_NOTEBOOK_PLAIN", "") not in {"", "0"}
 
 
 def first_line(shell: InteractiveShell, cell: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import shutil
 import time
@@ -16,7 +15,7 @@ from fm_notebook.contracts.events import Ended
 from fm_notebook.contracts.results import Evaluation
 from fm_notebook.contracts.specs import ModelRef
 from fm_notebook.errors import RunError
-from fm_notebook.jobs import journal
+from fm_notebook.jobs import atomic, journal
 from fm_notebook.jobs.folder import Identity, JobFolder, create
 from fm_notebook.session import devices, models, store
 from fm_notebook.session.binding import Bound
@@ -25,7 +24,6 @@ from fm_notebook.session.launchers.kernel import execute_here
 from fm_notebook.tasks import tasks
 
 Where = Literal["process", "kernel"]
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def _fill(folder: JobFolder, name: str, bound: Bound) -> Job:
         folder.write(spec=spec, identity=identity, facts=bound.facts)
     except BaseException as error:
         shutil.rmtree(folder.path, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in atomic.FULL_DISK:
             raise RunError("run.disk_full", folder=str(store.runs_folder())) from error
         raise
     return Job(folder)
