@@ -51,7 +51,8 @@ class ProgressPanel(anywidget.AnyWidget):
     has_card : bool
         Whether the card is displayed below.
     late_pages : bool
-        Whether a page was loaded while the job ran, whose card cannot follow; over when the card is shown anew.
+        Whether a page was loaded before any had seen the job's end, so that its card is not the final one; over when the
+        card is shown anew.
     """
 
     _esm = (files("fm_notebook.panels") / "static" / "progress.js").read_text("utf-8")
@@ -64,7 +65,7 @@ class ProgressPanel(anywidget.AnyWidget):
     def __init__(self, job: WatchedJob, *, resume: Callable[[], object] | None = None):
         self.job, self.resume = job, resume
         self.after_resume: Callable[[], None] = self.follow
-        self.has_card = self.late_pages = False
+        self.has_card = self.late_pages = self._end_seen = False
         self._requests = 0
         self._asked = self._complaint = self._asked_in = ""
         self._shown: tuple[str, str] = ("", "")
@@ -109,7 +110,7 @@ class ProgressPanel(anywidget.AnyWidget):
         if key is None:
             with suppress(Exception):
                 self._requests += 1
-                if self._requests > 1 and not self.job.progress.over:
+                if self._requests > 1 and not (self.job.progress.over and self._end_seen):
                     self.late_pages = True
                 state |= {"state": self._snapshot(), "curves": curves.whole(self.job.progress), "late": self.late_pages}
         return state
@@ -148,6 +149,7 @@ class ProgressPanel(anywidget.AnyWidget):
             progress = self.job.progress
             if self._asked and (progress.state != self._asked_in or progress.over):
                 self._asked = ""
+            self._end_seen = self._end_seen and progress.over
             changed, buffers = self._sent.delta(progress)
             self._last_tick, self._shown = time.monotonic(), (progress.state, progress.phase)
             self.send({"type": "tick", "state": self._snapshot(), "curves": changed}, buffers)
@@ -157,6 +159,8 @@ class ProgressPanel(anywidget.AnyWidget):
             match content:
                 case {"type": "command", "command": str(command)}:
                     self._command(command)
+                case {"type": "seen"}:
+                    self._end_seen = True
                 case {"type": "whole"}:
                     self._sent = curves.Sent()
                     self._tick()

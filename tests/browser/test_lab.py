@@ -14,6 +14,7 @@ from fm_notebook.session.run import Run
 
 pytestmark = pytest.mark.slow
 BUSY = "import time\nfor _ in range(40): time.sleep(0.1)"
+NOT_FINAL = "the card below is not final"
 FINAL = "img[src^='data:image/png']"
 
 
@@ -57,6 +58,7 @@ def test_the_keyboard_alone_pauses_and_resumes(notebook, finetune):
 def test_a_page_reloaded_while_it_trains_is_whole_and_the_card_comes_with_the_next_cell(notebook, finetune):
     panel = started(notebook, finetune("sentiment", steps=250, batch_size=16))
     notebook.until(lambda: step(panel) > 10)
+    Run.open("sentiment").pause()  # however fast the machine, it is not over when the page is back
     notebook.save()
     reached = step(panel)
     notebook.reload()
@@ -64,12 +66,36 @@ def test_a_page_reloaded_while_it_trains_is_whole_and_the_card_comes_with_the_ne
     panel.wait_for(timeout=20_000)
     assert step(panel) >= reached
     assert float(panel.get_attribute("data-points")) >= 10
-    expect(panel).to_contain_text("the card below is not final")
+    expect(panel).to_contain_text(NOT_FINAL)
+    panel.get_by_role("button", name="Resume").click()
     expect(panel).to_have_attribute("data-state", "finished", timeout=30_000)
+    _the_next_cell_shows_the_card(notebook, panel)
+
+
+def test_a_run_that_ends_while_its_page_is_away_has_its_card_with_the_next_cell(notebook, finetune):
+    panel = started(notebook, finetune("sentiment", steps=250, batch_size=16))
+    Run.open("sentiment").pause()
+    expect(panel).to_have_attribute("data-state", "paused")
+    notebook.save()
+    address = notebook.page.url
+    notebook.page.goto("about:blank")
+    Run.open("sentiment").resume()
+    assert Run.open("sentiment").wait().state == "finished"
+    notebook.page.goto(address)
+    panel = notebook.page.locator(".fm-progress")
+    expect(panel).to_have_attribute("data-state", "finished", timeout=30_000)
+    expect(panel).to_contain_text(NOT_FINAL)
+    _the_next_cell_shows_the_card(notebook, panel)
+    notebook.reload()
+    expect(panel).to_have_attribute("data-state", "finished", timeout=30_000)
+    expect(panel).not_to_contain_text(NOT_FINAL)
+
+
+def _the_next_cell_shows_the_card(notebook, panel):
     shown = notebook.run("%runs")
     expect(shown.locator(FINAL)).to_be_visible()
     expect(shown.locator(".jp-OutputArea")).to_contain_text("250 steps in")
-    expect(panel).not_to_contain_text("the card below is not final")
+    expect(panel).not_to_contain_text(NOT_FINAL)
     saved = notebook.save()
     assert "250 steps in" in str(saved["cells"][2]["outputs"])
 
@@ -157,7 +183,7 @@ def test_notebook_7_shows_panel_and_card(lab, page, tmp_path, runs_folder, finet
     notebook = notebook_class(lab, page, tmp_path / "seven.ipynb")
     notebook.create(view="notebooks")
     notebook.run("%load_ext fm_notebook")
-    panel = started(notebook, finetune("sentiment", steps=60))
+    panel = notebook.run(finetune("sentiment", steps=60)).locator(".fm-progress")
     expect(panel).to_have_attribute("data-state", "finished", timeout=30_000)
     expect(page.locator(FINAL).first).to_be_visible()
     lab.end_kernels()
@@ -171,9 +197,12 @@ def test_the_server_may_be_shut_down_and_the_run_goes_on(
     notebook.run("%load_ext fm_notebook")
     panel = started(notebook, finetune("sentiment", steps=150, batch_size=16))
     notebook.until(lambda: step(panel) > 0)
+    run = Run.open("sentiment")
+    run.pause()
     server.stop()
-    assert Run.open("sentiment").state == "running"
-    run = Run.open("sentiment").wait()
+    assert Run.open("sentiment").state == "paused"
+    run.resume()
+    run.wait()
     assert run.result.n_eval == 32
     assert run.history.step.tolist() == list(range(1, 151))
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_killed_kernel_loses_nothing_and_the_next_one_watches_on(kernel, finetune):
-    cell = kernel.run(finetune("first", steps=300, batch_size=16))
+    cell = kernel.run(finetune("first", steps=1500, batch_size=16))
     kernel.until(lambda: kernel.state(cell.panel)["step"] > 0)
     worker = worker_pid(Queue("cpu"))
     kernel.kill()
@@ -25,11 +25,11 @@ def test_a_killed_kernel_loses_nothing_and_the_next_one_watches_on(kernel, finet
     assert "%runs attach first.1" in loaded.text
     attached = kernel.run("%runs attach first")
     step = kernel.state(attached.panel)["step"]
-    assert 0 < step < 300
+    assert 0 < step < 1500
     kernel.until(lambda: kernel.state(attached.panel)["step"] > step, what="live points in the new kernel")
-    kernel.until(lambda: kernel.state(attached.panel)["state"] == "finished", what="the end")
+    kernel.until(lambda: kernel.state(attached.panel)["state"] == "finished", seconds=200, what="the end")
     assert worker_pid(Queue("cpu")) == worker
-    assert kernel.value("first.result.n_eval, first.history.step.tolist() == list(range(1, 301))") == "(32, True)"
+    assert kernel.value("first.result.n_eval, first.history.step.tolist() == list(range(1, 1501))") == "(32, True)"
     kernel.until(lambda: "data:image/png" in attached.html and "<details><summary>first" not in attached.html, seconds=5)
 
 

@@ -256,6 +256,7 @@ function createStore(model) {
     });
     store.state = message.state;
     store.late = store.late && message.state.late; // until a later cell has written the card anew
+    if (store.state.over && !store.late) model.send({ type: "seen" }); // so the final card came to this page too
     if (missed && !store.asked) model.send({ type: "whole" });
     store.asked = missed;
     store.show();

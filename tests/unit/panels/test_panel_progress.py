@@ -137,6 +137,19 @@ def test_a_page_loaded_while_the_run_is_going_is_told_that_its_card_is_late(pane
     assert panel.late is False  # the page that saw the start is not told
 
 
+def test_a_page_loaded_after_the_end_is_told_too_unless_a_page_saw_the_end(panel, job):
+    job.start()
+    job.progress.apply(ev.Ended(time=9.0, state="cancelled"))
+    panel.update()
+    click(panel, {"type": "seen"})
+    assert panel.get_state()["late"] is False
+    job.start()  # it was resumed
+    panel.update()
+    job.progress.apply(ev.Ended(time=19.0, state="cancelled"))
+    panel.update()
+    assert panel.get_state()["late"] is True
+
+
 def test_only_the_asked_key_is_given(panel):
     assert set(panel.get_state("words")) == {"words"}
 
