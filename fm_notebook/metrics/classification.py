@@ -34,7 +34,8 @@ import numpy as np
 
 from fm_notebook.contracts.results import ClassScores, Interval, Score
 from fm_notebook.errors import ModelError
-from fm_notebook.metrics.intervals import mean_t, percentile, wilson
+from fm_notebook.metrics.intervals import mean_t, percentile
+from fm_notebook.metrics.rates import class_scores, proportion
 
 RESAMPLES = 2000
 """Resamples of a bootstrap: the ends of a 95 % interval then jitter by about 3 % of its width between seeds."""
@@ -139,8 +140,9 @@ def evaluate(
     _check(probabilities, targets, labels)
     matrix = confusion_matrix(targets, probabilities.argmax(1), len(labels))
     rates, draws = _rates(matrix), _resample(matrix, seed)
-    classes = [_class_scores(matrix, rates, draws, c, name, level) for c, name in enumerate(labels)]
-    scores = [_proportion("accuracy", int(np.trace(matrix)), len(targets), level)]
+    counts = np.stack([np.diagonal(matrix), matrix.sum(1), matrix.sum(0)], axis=1)
+    classes = [class_scores(name, counts[c], draws.f1[:, c], level) for c, name in enumerate(labels)]
+    scores = [proportion("accuracy", int(np.trace(matrix)), len(targets), level)]
     scores += [_average(name, rates, draws, classes, level) for name in rates.averages()]
     scores.append(_loss(probabilities, targets, level))
     return ClassificationScores(scores, classes, matrix.tolist())
@@ -158,31 +160,6 @@ def _loss(probabilities: np.ndarray, targets: np.ndarray, level: float) -> Score
     true = probabilities[np.arange(len(targets)), targets]
     losses = -np.log(np.clip(true, np.finfo(np.float64).eps, 1.0))
     return Score(name="loss", value=float(losses.mean()), n=len(losses), interval=mean_t(losses, level))
-
-
-def _proportion(name: str, hits: int, n: int, level: float) -> Score:
-    return Score(name=name, value=hits / n if n else 0.0, n=n, interval=wilson(hits, n, level))
-
-
-def _class_scores(matrix: np.ndarray, rates: _Rates, draws: _Rates, c: int, label: str, level: float) -> ClassScores:
-    hits, support, predicted = int(matrix[c, c]), int(matrix[c].sum()), int(matrix[:, c].sum())
-    either, value = support + predicted - hits, float(rates.f1[c])
-    interval = percentile(value, draws.f1[:, c], level) or _f1_from_wilson(hits, either, level)
-    return ClassScores(
-        label=label,
-        precision=_proportion("precision", hits, predicted, level),
-        recall=_proportion("recall", hits, support, level),
-        f1=Score(name="f1", value=value, n=either, interval=interval),
-        support=support,
-    )
-
-
-def _f1_from_wilson(hits: int, either: int, level: float) -> Interval | None:
-    share = wilson(hits, either, level)
-    if share is None:
-        return None
-    low, high = (2 * end / (1 + end) for end in (share.low, share.high))
-    return Interval(low=low, high=high, level=level, method="wilson")
 
 
 def _average(name: str, rates: _Rates, draws: _Rates, classes: list[ClassScores], level: float) -> Score:
