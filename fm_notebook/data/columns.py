@@ -1,8 +1,8 @@
-"""From the user's columns to the canonical ones: ``text``, ``text_pair``, ``label`` and ``row``."""
+"""The user's columns by their roles, and the texts in them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,111 +10,100 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fm_notebook.data import labels as classes
+from fm_notebook.data.reading import Reading
 from fm_notebook.data.wording import listed, shown
 from fm_notebook.errors import DataError, did_you_mean
 from fm_notebook.messages import text as message
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """Rows that a task can use.
+class Place:
+    """Where rows come from, for errors: the `field`, the user's `columns` by role, `lines` by field, and the user's `table`."""
 
-    Attributes
-    ----------
-    table : pyarrow.Table
-        ``text`` (large string), ``text_pair`` (large string, for pairs), ``label`` (int32, if labelled) and ``row`` (int64, the
-        row's number in the user's data, from 0).
-    labels : tuple of str
-        Names of the classes in the order of their numbers.
-    missing_rows : int
-        Rows left out because a text or the label is missing.
-    """
-
+    field: str
+    columns: Mapping[str, str]
+    lines: Mapping[str, int]
     table: pa.Table
-    labels: tuple[str, ...]
-    missing_rows: int
+
+    def line(self, role: str = "") -> int | None:
+        """Line of the cell that named the column, or else the rows."""
+        return self.lines.get(role, self.lines.get(self.field))
+
+    def told(self, role: str, **values: object) -> dict[str, Any]:
+        """What an error about a column names: line, field, role and column, and `values`."""
+        return {"line": self.line(role), "field": self.field, "role": role, "column": shown(self.columns[role]), **values}
 
 
-def encode(
-    table: pa.Table,
-    *,
-    text: str,
-    text_pair: str | None = None,
-    label: str | None = None,
-    labels: Sequence[str] | None = None,
-    field: str,
-    lines: Mapping[str, int] | None = None,
-) -> Encoded:
-    """The rows of `table` in canonical columns, without those that miss a text or a label.
-
-    A text is missing if it is null or nothing but white space; a label if it is null, NaN or such a text.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-    text, text_pair, label : str
-        The user's columns; no `label` for rows to predict.
-    labels : sequence of str, optional
-        The classes, where they are known: an evaluation's. Otherwise they are taken from the data, which then must have two.
-    field : str
-        Field whose data this is, such as ``train``.
-    lines : Mapping, optional
-        Line of the cell by field, for errors.
+def chosen(table: pa.Table, reading: Reading, field: str, lines: Mapping[str, int] | None = None) -> tuple[pa.Table, Place]:
+    """The columns that `reading` asks for, named by their roles; dictionaries are one throughout.
 
     Raises
     ------
     DataError
-        If a column is not there or of the wrong kind, nothing is left, or the labels are not what is needed.
+        If a column is not there, or the table is empty.
     """
-    lines = lines or {}
+    place = Place(field, reading.columns, lines or {}, table)
     if not table.num_rows:
-        raise DataError("data.empty", line=lines.get(field), field=field, source=field)
-    columns = {"text": _texts(table, text, "text", field, lines)}
-    if text_pair:
-        columns["text_pair"] = _texts(table, text_pair, "text_pair", field, lines)
-    present = np.logical_and.reduce([_has_text(column) for column in columns.values()])
-    found = None
-    if label:
-        found = _labels(table, label, labels, field, lines)
-        columns["label"] = pa.array(found.codes, pa.int32())
-        present &= found.codes >= 0
-    names = found.names if found else tuple(labels or ())
-    kept = pa.table({**columns, "row": pa.array(np.arange(table.num_rows))}).filter(pa.array(present))
-    encoded = Encoded(kept.combine_chunks(), names, table.num_rows - kept.num_rows)
-    if not kept.num_rows:
-        named = listed([name for name in (text, text_pair, label) if name])
-        raise DataError("data.all_missing", line=lines.get(field), field=field, rows=table.num_rows, columns=named)
-    return encoded if labels is not None or not label else _with_two_classes(encoded, label, field, lines)
+        raise DataError("data.empty", line=place.line(), field=field, source=field)
+    for role, name in place.columns.items():
+        if name not in table.column_names:
+            raise _unknown(table, name, role, place)
+    columns = {role: _without_views(table[name]) for role, name in place.columns.items()}
+    return pa.table(columns).unify_dictionaries(), place
 
 
-def _labels(table: pa.Table, label: str, labels: Sequence[str] | None, field: str, lines: Mapping[str, int]) -> classes.Labels:
-    column = _column(table, label, "label", field, lines)
-    line = lines.get("label", lines.get(field))
-    if labels is None:
-        return classes.number(column, label, field=field, line=line)
-    return classes.match(column, label, labels, field=field, line=line)
+def check_text(table: pa.Table, role: str, place: Place) -> None:
+    """Refuse a column that holds no text.
+
+    Raises
+    ------
+    DataError
+        If its type is another.
+    """
+    kind = value_type(table.schema.field(role).type)
+    if is_text(kind) or pa.types.is_null(kind):
+        return
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)
+    key = "data.text.numbers" if numeric else "data.text.kind"
+    raise DataError(key, **place.told(role, kind=str(kind), hint=_looks_like(place.table, "text")))
 
 
-def _with_two_classes(encoded: Encoded, label: str, field: str, lines: Mapping[str, int]) -> Encoded:
-    """A class may have lost all its rows to missing texts: classes are those of the rows that are kept."""
-    codes = encoded.table["label"].to_numpy()
-    present = np.unique(codes)
-    names = tuple(encoded.labels[i] for i in present.tolist())
-    if len(present) < 2:
-        line = lines.get("label", lines.get(field))
-        raise DataError("data.label.one", line=line, field=field, column=shown(label), label=shown(names[0]))
-    position = encoded.table.schema.get_field_index("label")
-    table = encoded.table.set_column(position, "label", pa.array(np.searchsorted(present, codes), pa.int32()))
-    return Encoded(table, names, encoded.missing_rows)
+def as_text(array: pa.Array) -> pa.Array:
+    """Text of any storage as large string."""
+    return array.cast(value_type(array.type)).cast(pa.large_string())  # Arrow has no way straight from a dictionary
 
 
-def _column(table: pa.Table, name: str, role: str, field: str, lines: Mapping[str, int]) -> pa.ChunkedArray:
-    if name in table.column_names:
-        return table[name]
+def has_text(array: pa.Array) -> np.ndarray:
+    """Where `array` (large string) is not null and more than white space, shape ``(N,)``."""
+    trimmed = pc.call_function("utf8_trim_whitespace", [array])
+    return np.asarray(pc.call_function("binary_length", [trimmed]).fill_null(0)) > 0
+
+
+def value_type(kind: pa.DataType) -> pa.DataType:
+    """The type of the values of a dictionary, or the type itself."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are text."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _without_views(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text views as text: Arrow can neither filter nor split them."""
+    kind = column.type
+    if pa.types.is_string_view(kind):
+        return column.cast(pa.large_string())
+    if pa.types.is_list(kind) and pa.types.is_string_view(kind.value_type):
+        return column.cast(pa.list_(pa.large_string()))
+    if pa.types.is_large_list(kind) and pa.types.is_string_view(kind.value_type):
+        return column.cast(pa.large_list(pa.large_string()))
+    return column
+
+
+def _unknown(table: pa.Table, name: str, role: str, place: Place) -> DataError:
     hint = did_you_mean(name, [shown(known) for known in table.column_names]) or _looks_like(table, role)
-    told: dict[str, Any] = {"role": role, "column": shown(name), "known": listed(table.column_names), "hint": hint}
-    raise DataError("data.column.unknown", line=lines.get(role, lines.get(field)), field=field, **told)
+    return DataError("data.column.unknown", **place.told(role, known=listed(table.column_names), hint=hint))
 
 
 def _looks_like(table: pa.Table, role: str) -> str:
@@ -124,32 +113,8 @@ def _looks_like(table: pa.Table, role: str) -> str:
     if role == "label":
         fitting = [name for name, n in numbers.items() if 2 <= n <= max(2, sample.num_rows // 5)]
     else:
-        fitting = [name for name, n in numbers.items() if _is_text(_value_type(sample[name].type)) and n > sample.num_rows // 2]
+        fitting = [name for name, n in numbers.items() if is_text(value_type(sample[name].type)) and n > sample.num_rows // 2]
     return message(f"error.data.looks_like.{'label' if role == 'label' else 'text'}", names=listed(fitting, 5)) if fitting else ""
-
-
-def _texts(table: pa.Table, name: str, role: str, field: str, lines: Mapping[str, int]) -> pa.ChunkedArray:
-    column = _column(table, name, role, field, lines)
-    kind = _value_type(column.type)
-    if _is_text(kind) or pa.types.is_null(kind):
-        return column.cast(kind).cast(pa.large_string())  # Arrow has no way straight from a dictionary
-    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)
-    key = "data.text.numbers" if numeric else "data.text.kind"
-    told: dict[str, Any] = {"role": role, "column": shown(name), "kind": str(kind), "hint": _looks_like(table, role)}
-    raise DataError(key, line=lines.get(role, lines.get(field)), field=field, **told)
-
-
-def _has_text(column: pa.ChunkedArray) -> np.ndarray:
-    trimmed = pc.call_function("utf8_trim_whitespace", [column])
-    return pc.call_function("binary_length", [trimmed]).fill_null(0).to_numpy() > 0
-
-
-def _value_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _countable(kind: pa.DataType) -> bool:

@@ -1,27 +1,31 @@
-"""Rows in files: CSV, TSV, JSON lines, JSON and Parquet, the first four also gzipped.
+"""Rows in files: CSV, TSV, JSON lines, JSON, plain text, CoNLL and Parquet, all but the last also gzipped.
 
-Files are read straight into memory with Arrow: ``datasets.load_dataset`` would leave a copy of people's data in a cache outside
-the run's folder.
+Files are read with Arrow: ``datasets.load_dataset`` would leave a copy of people's data in a cache outside the run's folder.
+Large ones (`fm_notebook.data.stored.LARGE_BYTES`) are not held in memory, but for JSON and CoNLL.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
+from fm_notebook.data import conll
+from fm_notebook.data.delimited import csv_on_disk, csv_table
+from fm_notebook.data.stored import BATCH_ROWS, gathered, is_large
 from fm_notebook.data.values import from_rows, unique_names, with_label_names
 from fm_notebook.data.wording import listed
 from fm_notebook.errors import DataError, did_you_mean
 
-FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".txt", *conll.ENDINGS, ".parquet")
 SUFFIXES = (*FORMATS, *(suffix + ".gz" for suffix in FORMATS[:-1]))
 
 
@@ -36,7 +40,9 @@ def from_file(path: Path, *, field: str, line: int | None = None) -> pa.Table:
     """The rows of a file, by its ending.
 
     CSV has RFC 4180 quoting, TSV has none; in both the words ``null`` and ``NA`` are text and only an empty field of a column of
-    numbers is missing. Text is UTF-8, with or without a byte order mark.
+    numbers is missing. In plain text (``.txt``) every line is a row of the one column ``text``, also a blank one, which is
+    missing; CoNLL (see `fm_notebook.data.conll`) has the columns ``words`` and ``tags``. Text is UTF-8, with or without a byte
+    order mark.
 
     Raises
     ------
@@ -47,11 +53,7 @@ def from_file(path: Path, *, field: str, line: int | None = None) -> pa.Table:
     ending = _ending(path, field, line)
     faults: dict[str, Any] = {"field": field, "path": str(path)}
     try:
-        if ending == ".parquet":
-            table = _parquet(path)
-        else:
-            data = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
-            table = _from_text(data.decode("utf-8-sig"), ending, faults, line)
+        table = _read(path, ending, faults, line)
     except UnicodeDecodeError as error:
         raise DataError("data.file.encoding", line=line, position=error.start, **faults) from None
     except (pa.ArrowException, EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -61,41 +63,26 @@ def from_file(path: Path, *, field: str, line: int | None = None) -> pa.Table:
     return unique_names(table, field, line)
 
 
-def csv_table(data: bytes, *, tabs: bool = False, faults: Mapping[str, Any] | None = None, line: int | None = None) -> pa.Table:
-    """The rows of UTF-8 `data` in CSV, or TSV without quoting; `faults` are the values of its error messages.
+def _read(path: Path, ending: str, faults: Mapping[str, Any], line: int | None) -> pa.Table:
+    large = is_large(path.stat().st_size)
+    if ending == ".parquet":
+        return _parquet(path, large)
+    if ending == ".txt":
+        with io.TextIOWrapper(_opened(path), encoding="utf-8-sig", newline="\n") as file:
+            return gathered(pa.schema({"text": pa.large_string()}), _lines(file), large=large)
+    if ending in {".csv", ".tsv"} and large:
+        return csv_on_disk(lambda: _opened(path), tabs=ending == ".tsv", faults=faults, line=line)
+    with _opened(path) as file:
+        return _from_text(file.read().decode("utf-8-sig"), ending, faults, line)
 
-    Raises
-    ------
-    DataError
-        If a row has more or fewer fields than the header.
-    """
-    bad: list[pyarrow.csv.InvalidRow] = []
 
-    def remember(row: pyarrow.csv.InvalidRow) -> str:
-        bad.append(row)
-        return "error"
+def _opened(path: Path) -> BinaryIO:
+    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")  # type: ignore[return-value]
 
-    try:
-        # Without threads, as otherwise a bad row has no number.
-        return pyarrow.csv.read_csv(
-            pa.BufferReader(data),
-            read_options=pyarrow.csv.ReadOptions(use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter="\t" if tabs else ",",
-                quote_char=False if tabs else '"',
-                newlines_in_values=not tabs,
-                invalid_row_handler=remember,
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(
-                null_values=[""], true_values=[], false_values=[], strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid:
-        if not bad:
-            raise
-    row = bad[0]  # Arrow's own message shows the row: data does not belong in a saved traceback.
-    told: dict[str, Any] = {"row": row.number, "expected": row.expected_columns, "actual": row.actual_columns}
-    raise DataError("data.file.row", line=line, **(faults or {}), **told)
+
+def _lines(file: io.TextIOWrapper) -> Iterator[pa.RecordBatch]:
+    while lines := list(islice(file, BATCH_ROWS)):
+        yield pa.RecordBatch.from_pydict({"text": pa.array([line.rstrip("\r\n") for line in lines], pa.large_string())})
 
 
 def _from_text(text: str, ending: str, faults: Mapping[str, Any], line: int | None) -> pa.Table:
@@ -103,6 +90,8 @@ def _from_text(text: str, ending: str, faults: Mapping[str, Any], line: int | No
         return pa.table({})
     if ending in {".csv", ".tsv"}:
         return csv_table(text.encode(), tabs=ending == ".tsv", faults=faults, line=line)
+    if ending in conll.ENDINGS:
+        return conll.conll_table(text.split("\n"), faults=faults, line=line)
     if ending == ".json":
         try:
             return _from_json(json.loads(text), faults, line)
@@ -135,17 +124,19 @@ def _json_lines(text: str, faults: Mapping[str, Any], line: int | None) -> pa.Ta
     return from_rows(rows)
 
 
-def _parquet(path: Path) -> pa.Table:
+def _parquet(path: Path, large: bool) -> pa.Table:
     with pyarrow.parquet.ParquetFile(path) as file:  # read_table() would make columns of folders named key=value
-        table = file.read()
+        batches = file.iter_batches(batch_size=BATCH_ROWS)
+        table = gathered(file.schema_arrow, batches, large=True) if large else file.read()
     return with_label_names(table, _label_names(table.schema.metadata or {}))
 
 
 def _label_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
-    """The class names that ``datasets`` writes into a file's schema."""
+    """The class names that ``datasets`` writes into a file's schema, of lists those of their values."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-        return {name: f["names"] for name, f in features.items() if isinstance(f, dict) and f.get("_type") == "ClassLabel"}
+        inner = {name: feature.get("feature", feature) for name, feature in features.items() if isinstance(feature, dict)}
+        return {name: each["names"] for name, each in inner.items() if each.get("_type") == "ClassLabel"}
     except (ValueError, AttributeError, KeyError):
         return {}
 

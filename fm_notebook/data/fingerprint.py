@@ -10,21 +10,28 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from fm_notebook.data.lists import is_list, ragged
+
+Part = bytes | memoryview
+
 
 def fingerprint(table: pa.Table) -> str:
-    """SHA-256 (hex) of the names and values of a table's columns.
+    """SHA-256 (hex) of the names and values of a table's columns, read chunk by chunk.
 
     Chunks, slices, metadata and the way of storing do not matter: string, large string, string view and dictionary are one, and
-    so are the widths of integers and of floats. The order of columns and rows does. A null differs from an empty text.
+    so are the widths of integers and of floats, and the kinds of lists. The order of columns and rows does. A null differs from
+    an empty text.
     """
-    digest = hashlib.sha256()
+    whole = hashlib.sha256()
     for name, column in zip(table.column_names, table.columns, strict=True):
-        kind, values, valid = _canonical(column)
-        _add(digest, f"{name}\0{kind}\0{len(column)}".encode())
-        _add(digest, np.packbits(valid).tobytes())
-        for part in values:
-            _add(digest, part)
-    return digest.hexdigest()
+        kind, digests = "", [hashlib.sha256()]
+        for chunk in [pa.array([], column.type), *column.chunks]:
+            kind, parts = _parts(chunk)
+            digests += [hashlib.sha256() for _ in parts[len(digests) :]]
+            for digest, part in zip(digests, parts, strict=True):
+                digest.update(part)
+        whole.update(json.dumps([name, kind, len(column), [digest.hexdigest() for digest in digests]]).encode())
+    return whole.hexdigest()
 
 
 def text_hashes(texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
@@ -39,9 +46,14 @@ def text_hashes(texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.
 
 
 def row_hashes(table: pa.Table) -> np.ndarray:
-    """`text_hashes` of the rows of a canonical table (see `fm_notebook.data.columns`)."""
-    pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
-    return text_hashes(table["text"].to_pylist(), pairs)
+    """`text_hashes` of the rows of a canonical table: of the text (with its pair), prompt and completion, or the messages."""
+    first = next(name for name in ("text", "prompt", "messages") if name in table.column_names)
+    second = next((name for name in ("text_pair", "completion") if name in table.column_names), None)
+    parts = [np.empty(0, np.uint64)]
+    for batch in table.select([first, second] if second else [first]).to_batches(max_chunksize=2**15):
+        pairs = batch[second].to_pylist() if second else None
+        parts.append(text_hashes(batch[first].to_pylist(), pairs))
+    return np.concatenate(parts)
 
 
 def _normal(text: str) -> str:
@@ -49,47 +61,43 @@ def _normal(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _add(digest: hashlib._Hash, part: bytes | memoryview) -> None:
-    digest.update(len(part).to_bytes(8, "little"))  # so that no two lists of parts run into the same bytes
-    digest.update(part)
+def _parts(array: pa.Array) -> tuple[str, list[Part]]:
+    """The kind of an array, and bytes that tell its values; those of two arrays one after the other are those of both."""
+    array = array.cast(array.type.value_type) if pa.types.is_dictionary(array.type) else array
+    valid = np.asarray(array.is_valid()).astype(np.uint8).tobytes()
+    if is_list(array.type):
+        lists = ragged(array)
+        inner, parts = _parts(lists.values)
+        return f"list:{inner}", [valid, lists.lengths.astype("<i8").tobytes(), *parts]
+    kind, parts = _numbers(array) or ("text", _text_parts(_as_bytes(array)))
+    return kind, [valid, *parts]
 
 
-def _canonical(column: pa.ChunkedArray) -> tuple[str, list[bytes | memoryview], np.ndarray]:
-    array = _plain(column)
-    valid = np.asarray(array.is_valid())
-    if pa.types.is_boolean(array.type):
-        return "bool", [np.asarray(array.fill_null(False)).astype(np.uint8).tobytes()], valid
-    if _is_whole_number(array.type):
-        return "int", [np.asarray(array.cast(pa.int64()).fill_null(0)).astype("<i8").tobytes()], valid
-    if pa.types.is_floating(array.type):
-        numbers = np.asarray(array.cast(pa.float64()).fill_null(0.0)).astype("<f8")
-        return "float", [np.where(np.isnan(numbers), np.nan, numbers).tobytes()], valid
-    return "text", _text_parts(array), valid
-
-
-def _is_whole_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) and kind != pa.uint64()  # the largest of uint64 do not fit; they are hashed as text
-
-
-def _plain(column: pa.ChunkedArray) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_nested(column.type):
-        values = [json.dumps(value, default=str, sort_keys=True) for value in column.to_pylist()]
-        column = pa.chunked_array([pa.array(values, pa.large_string())])
-    array = column.combine_chunks()
-    array = pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array
+def _numbers(array: pa.Array) -> tuple[str, list[Part]] | None:
+    """Numbers in one width, None for other values; the largest of uint64 do not fit and are hashed as text."""
     kind = array.type
-    if pa.types.is_boolean(kind) or pa.types.is_floating(kind) or _is_whole_number(kind):
-        return array
+    if pa.types.is_boolean(kind):
+        return "bool", [np.asarray(array.fill_null(False)).astype(np.uint8).tobytes()]
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        return "int", [np.asarray(array.cast(pa.int64()).fill_null(0)).astype("<i8").tobytes()]
+    if pa.types.is_floating(kind):
+        numbers = np.asarray(array.cast(pa.float64()).fill_null(0.0)).astype("<f8")
+        return "float", [np.where(np.isnan(numbers), np.nan, numbers).tobytes()]
+    return None
+
+
+def _as_bytes(array: pa.Array) -> pa.Array:
+    kind = array.type
+    if pa.types.is_nested(kind):
+        array = pa.array([json.dumps(value, default=str, sort_keys=True) for value in array.to_pylist()], pa.large_string())
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return array.cast(pa.large_binary())
     return array.cast(pa.large_string())
 
 
-def _text_parts(array: pa.Array) -> list[bytes | memoryview]:
+def _text_parts(array: pa.Array) -> list[Part]:
     if not len(array):
-        return []
+        return [b"", b""]
     filled = array.fill_null(b"" if pa.types.is_large_binary(array.type) else "")
     _, offsets, data = filled.buffers()
     ends = np.frombuffer(offsets, dtype=np.int64)[filled.offset : filled.offset + len(filled) + 1]

@@ -163,7 +163,7 @@ def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
 
 
 def _tweets(path: Path) -> pa.Table:
-    from fm_notebook.data.files import csv_table
+    from fm_notebook.data.delimited import csv_table
 
     table = csv_table(path.read_text(encoding="latin-1").encode())
     return table.select(["text", "sentiment", "confidence"]).rename_columns(["text", "label", "confidence"])

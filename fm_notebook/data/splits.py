@@ -16,7 +16,7 @@ class HeldOut:
     stratified: bool
 
 
-def held_out(labels: np.ndarray, share: float, seed: int, groups: np.ndarray | None = None) -> HeldOut:
+def held_out(labels: np.ndarray, share: float, seed: int, groups: np.ndarray | None = None, *, stratify: bool = True) -> HeldOut:
     """Split rows into train and eval, each class by the same share, rows of one group together.
 
     With `groups` (hashes of the texts) a text that stands in the data several times is either trained on or evaluated, never
@@ -33,6 +33,8 @@ def held_out(labels: np.ndarray, share: float, seed: int, groups: np.ndarray | N
         Equal seeds give equal splits on every platform.
     groups : numpy.ndarray, optional
         Group of each row, shape ``(N,)``.
+    stratify : bool
+        Whether classes matter; only the length of `labels` does if not.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def held_out(labels: np.ndarray, share: float, seed: int, groups: np.ndarray | N
     rng = np.random.Generator(np.random.PCG64(seed))
     # One stratum a class; np.unique's numbering keeps the strata in the order of the labels.
     strata, sizes = np.unique(labels, return_inverse=True, return_counts=True)[1:]
-    stratified = bool(sizes.min() >= 2)
+    stratified = stratify and bool(sizes.min() >= 2)
     if not stratified:
         strata, sizes = np.zeros(n, dtype=np.int64), np.array([n])
     unit, first, rows = _units(n, groups)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fm_notebook.data.lists import is_list, lists, ragged
 from fm_notebook.data.wording import listed
 from fm_notebook.errors import DataError
 
@@ -70,13 +71,24 @@ def with_label_names(table: pa.Table, names: Mapping[str, Sequence[str]]) -> pa.
     """
     for column, labels in names.items():
         position = table.schema.get_field_index(column)
-        if position < 0 or not pa.types.is_integer(table.schema.types[position]):
+        if position < 0:
             continue
-        codes = table.column(position).fill_null(-1).to_numpy()
-        indices = pa.array(codes, pa.int32(), mask=(codes < 0) | (codes >= len(labels)))
-        array = pa.DictionaryArray.from_arrays(indices, pa.array(list(labels), pa.string()))
-        table = table.set_column(position, column, array)
+        kind, dictionary = table.schema.types[position], pa.array(list(labels), pa.string())
+        if pa.types.is_integer(kind):
+            chunks = [_named(chunk, dictionary) for chunk in table.column(position).chunks]
+        elif is_list(kind) and pa.types.is_integer(kind.value_type):
+            parts = [(chunk, ragged(chunk)) for chunk in table.column(position).chunks]
+            chunks = [lists(_named(part.values, dictionary), part.lengths, chunk.is_null()) for chunk, part in parts]
+        else:
+            continue
+        table = table.set_column(position, column, pa.chunked_array(chunks))
     return table
+
+
+def _named(codes: pa.Array, names: pa.Array) -> pa.Array:
+    numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False)
+    indices = pa.array(numbers, pa.int32(), mask=(numbers < 0) | (numbers >= len(names)))
+    return pa.DictionaryArray.from_arrays(indices, names)
 
 
 def _is(value: object, module: str, name: str) -> bool:
@@ -89,15 +101,20 @@ def _is_column(value: object) -> bool:
 
 
 def _from_columns(names: Sequence[str], columns: Iterable[Any]) -> pa.Table:
-    arrays = [_array(column) for column in columns]
-    return pa.Table.from_arrays(arrays, names=list(names))
+    found = [_array(name, column) for name, column in zip(names, columns, strict=True)]
+    return pa.Table.from_arrays([array for _, array in found], schema=pa.schema([field for field, _ in found]))
 
 
-def _array(column: Any) -> pa.Array | pa.ChunkedArray:
+def _array(name: str, column: Any) -> tuple[pa.Field, pa.Array | pa.ChunkedArray]:
+    """A column as an array; of mixed types as text, marked where only some values are lists."""
     try:
-        return pa.array(column, from_pandas=True)
+        array = pa.array(column, from_pandas=True)
+        return pa.field(name, array.type), array
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return pa.array([None if _is_missing(value) else str(value) for value in column], pa.large_string())
+        values = list(column)
+    mixed = {"mixed": "lists"} if any(_is_column(value) for value in values) else None
+    texts = pa.array([None if _is_missing(value) else str(value) for value in values], pa.large_string())
+    return pa.field(name, texts.type, metadata=mixed), texts
 
 
 def _is_missing(value: object) -> bool:
@@ -115,8 +132,8 @@ def _from_mapping(columns: Mapping[Any, Any], field: str, line: int | None) -> p
 def _from_dataset(dataset: Any) -> pa.Table:
     # The Arrow view honours selected and shuffled rows; flatten_indices() would write a copy to a cache of its own.
     table = dataset.with_format("arrow")[:]
-    names = {name: feature.names for name, feature in dataset.features.items() if _is(feature, "datasets", "ClassLabel")}
-    return with_label_names(table, names)
+    inner = {name: getattr(feature, "feature", feature) for name, feature in dataset.features.items()}  # of a list its values
+    return with_label_names(table, {name: each.names for name, each in inner.items() if _is(each, "datasets", "ClassLabel")})
 
 
 def _from_capsule(value: Any, field: str, line: int | None) -> pa.Table:

@@ -3,7 +3,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fm_notebook.data.columns import encode
+from fm_notebook.data.encoding import encode
+from fm_notebook.data.reading import Reading
 from fm_notebook.data.values import from_value
 from fm_notebook.errors import DataError
 
@@ -15,8 +16,8 @@ def table(label, text=None):
 
 
 def run(rows, **more):
-    asked = {"text": "text", "label": "label", "field": "train", "lines": {"train": 3, "text": 5, "label": 6}} | more
-    return encode(rows, **asked)
+    columns = {name: more.pop(name) for name in ("kind", "text", "text_pair", "label") if name in more}
+    return encode(rows, Reading(**columns), **({"field": "train", "lines": {"train": 3, "text": 5, "label": 6}} | more))
 
 
 def failure(rows, **more):
@@ -159,7 +160,8 @@ def test_an_unknown_column_names_those_there_and_what_they_look_like():
         (table(["a", "b"], ["", " "]), "data.all_missing"),
         (table(["a", "a"]), "data.label.one"),
         (table([0.5, 1.5]), "data.label.continuous"),
-        (table([[0], [1]]), "data.label.kind"),
+        (table([[0], [1]]), "data.label.lists"),
+        (table([{"a": 0}, {"a": 1}]), "data.label.kind"),
         (table(list(range(1001))), "data.label.many"),
     ],
 )

@@ -59,6 +59,14 @@ def test_names_order_of_columns_and_rows_and_the_border_between_texts_matter():
     assert len({fingerprint(table) for table in tables}) == len(tables)
 
 
+def test_the_border_between_lists_matters_and_their_storage_does_not():
+    lists = [[["a", "b"], []], [["a"], ["b"]], [[], ["a", "b"]], [["a", "b"], None], [["ab"], []], [["a", None], []]]
+    assert len({fingerprint(pa.table({"x": pa.array(each, pa.list_(pa.string()))})) for each in lists}) == len(lists)
+    kinds = [pa.list_(pa.string()), pa.large_list(pa.large_string()), pa.list_(pa.dictionary(pa.int8(), pa.string()))]
+    prints = {fingerprint(pa.table({"x": pa.array([["q"], ["a", "b"], [], None], kind).slice(1)})) for kind in kinds}
+    assert len(prints) == 1
+
+
 @pytest.mark.parametrize(
     "column",
     [

@@ -7,8 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fm_notebook.data import prepare
-from fm_notebook.data.prepare import load, prepare_rows, prepare_training, shared_rows, write
+from fm_notebook.data import stored
+from fm_notebook.data.prepare import prepare_rows, prepare_training, shared_rows
+from fm_notebook.data.reading import Reading
+from fm_notebook.data.stored import load, write
 from fm_notebook.errors import DataError
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -60,7 +62,7 @@ def test_the_fingerprint_is_that_of_the_used_columns_and_the_order_of_labels():
     whole = print_of(frame())
     assert len(whole) == 64
     assert print_of(frame().assign(other=1)) == whole
-    assert print_of(frame().rename(columns={"text": "review"}), text="review") == whole
+    assert print_of(frame().rename(columns={"text": "review"}), reading=Reading(text="review")) == whole
     assert print_of(frame().assign(label=frame()["label"].astype("category"))) == whole
     ordered = pd.Categorical(frame()["label"], categories=["pos", "neg"])
     assert print_of(frame().assign(label=ordered)) != whole
@@ -89,7 +91,7 @@ def test_rows_to_score_are_matched_to_the_labels_of_the_model():
     rows = prepare_rows(frame(4), labels=["pos", "neg"], source="frame", line=1)
     assert rows.table["label"].to_pylist() == [1, 0, 1, 0]
     assert rows.labels == ("pos", "neg")
-    assert prepare_rows(frame(4), label=None, source="frame").table.column_names == ["text", "row"]
+    assert prepare_rows(frame(4), reading=Reading(label=None), source="frame").table.column_names == ["text", "row"]
 
 
 def test_a_table_is_written_for_its_owner_only_and_read_back(tmp_path):
@@ -106,7 +108,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(prepare.os, "fsync", full)
+    monkeypatch.setattr(stored.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write(pa.table({"text": ["new"]}), tmp_path / "train.arrow")
     assert load(tmp_path / "train.arrow")["text"].to_pylist() == ["old"]
@@ -128,14 +130,16 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
     ],
 )
 def test_real_sets_are_read_whole(train, dev, columns, counts):
-    data = prepare_training(str(SHARED / train), str(SHARED / dev), **columns, sources={"train": train, "eval": dev})
+    data = prepare_training(
+        str(SHARED / train), str(SHARED / dev), reading=Reading(**columns), sources={"train": train, "eval": dev}
+    )
     assert (data.facts.train_rows, data.facts.eval_rows, len(data.facts.labels)) == counts
     assert data.train_ref.kind == "file"
 
 
 @real
 def test_names_of_news_topics_are_kept():
-    rows = prepare_rows(SHARED / "ag_news" / "train.csv", text="description", label="class_name", source="ag")
+    rows = prepare_rows(SHARED / "ag_news" / "train.csv", reading=Reading(text="description", label="class_name"), source="ag")
     assert rows.labels == ("Business", "Sci/Tech", "Sports", "World")
     assert np.bincount(rows.table["label"].to_numpy()).tolist() == [1000] * 4
 
