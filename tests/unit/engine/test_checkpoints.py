@@ -1,14 +1,14 @@
 """Checkpoints are whole or not there, whatever happens while they are written."""
 
 import errno
-import os
 import sys
 
 import pytest
 import torch
 from safetensors import SafetensorError
 
-from fm_notebook.engine import checkpoints
+from fm_notebook import messages
+from fm_notebook.engine import checkpoints, manifests
 from fm_notebook.engine.run import Run
 from fm_notebook.engine.state import Scores
 from fm_notebook.errors import JobFailed
@@ -22,6 +22,10 @@ def begun(make_parts):
 def save(run, step):
     run.state.step = step
     return checkpoints.save(run.parts.checkpoints, run.state, run.parts.model, run.optimizer)
+
+
+def names(run):
+    return sorted(path.name for path in run.parts.checkpoints.iterdir())
 
 
 def test_what_was_saved_comes_back(begun):
@@ -50,6 +54,7 @@ def test_what_was_saved_comes_back(begun):
 
 def test_the_state_survives_with_its_best_evaluation(begun):
     begun.state.record(Scores(step=0, metrics={"macro_f1": 0.25, "loss": float("nan")}), "macro_f1", "max")
+    checkpoints.save_best(begun.parts.checkpoints, 0, begun.parts.model, begun.parts.tokenizer)
     save(begun, 3)
     assert checkpoints.newest(begun.parts.checkpoints).state.best.metrics["macro_f1"] == 0.25
 
@@ -99,26 +104,64 @@ def test_other_errors_of_the_disk_are_not_called_full(begun, monkeypatch):
         save(begun, 1)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("moment", ["first file", "before the rename"])
-def test_killed_while_saving_leaves_the_one_before(begun, moment):
+@pytest.mark.parametrize(("harm", "note"), [("cut", "checkpoint_torn"), ("flipped", "checkpoint_corrupted")])
+def test_what_was_passed_over_is_named_and_put_out_of_the_way(begun, harm, note):
     save(begun, 5)
-    child = os.fork()
-    if not child:
-        try:
-            if moment == "first file":
-                checkpoints.save_file = lambda tensors, path: (path.write_bytes(b"half"), os._exit(0))
-            else:
-                checkpoints._sync = lambda folder: os._exit(0)
-            save(begun, 10)
-        finally:
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert any(path.name.endswith(".tmp") for path in begun.parts.checkpoints.iterdir())
-    assert checkpoints.newest(begun.parts.checkpoints).state.step == 5
+    file = save(begun, 10) / "exp_avg.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content if harm == "flipped" else content[:-1])
+    found = checkpoints.find(begun.parts.checkpoints)
+    assert found.checkpoint.state.step == 5
+    assert [(each.note, each.values) for each in found.passed_over] == [
+        (note, {"name": "step-00000010", "file": "exp_avg.safetensors"})
+    ]
+    assert messages.text(f"note.{note}", **found.passed_over[0].values).count("step-00000010") == 1
+    checkpoints.set_aside(found)
+    assert checkpoints.find(begun.parts.checkpoints).passed_over == ()
+    save(begun, 7)
     checkpoints.prune(begun.parts.checkpoints, begun.state, keep=2)
-    assert [path.name for path in begun.parts.checkpoints.iterdir()] == ["step-00000005"]
+    assert names(begun) == ["step-00000005", "step-00000007"]
+
+
+def test_all_that_is_damaged_is_named_even_if_nothing_is_left(begun):
+    for step in (5, 10):
+        (save(begun, step) / "manifest.json").unlink()
+    found = checkpoints.find(begun.parts.checkpoints)
+    assert found.checkpoint is None
+    assert [each.folder.name for each in found.passed_over] == ["step-00000010", "step-00000005"]
+
+
+def test_a_checkpoint_of_another_version_is_passed_over(begun, monkeypatch):
+    save(begun, 5)
+    monkeypatch.setattr(manifests, "FORMAT_VERSION", 99)
+    assert [each.note for each in checkpoints.find(begun.parts.checkpoints).passed_over] == ["checkpoint_version"]
+
+
+def test_a_damaged_best_model_costs_the_best_and_not_the_training(begun):
+    begun.state.record(Scores(step=5, metrics={"macro_f1": 0.25}), "macro_f1", "max")
+    best = checkpoints.save_best(begun.parts.checkpoints, 5, begun.parts.model, begun.parts.tokenizer)
+    save(begun, 5)
+    (best / "model.safetensors").write_bytes(b"")
+    found = checkpoints.find(begun.parts.checkpoints)
+    assert (found.checkpoint.state.step, found.checkpoint.state.best, found.checkpoint.state.last) == (5, None, None)
+    assert [(each.note, each.file) for each in found.passed_over] == [("best_model_lost", "model.safetensors")]
+
+
+def test_later_checkpoints_that_a_resume_passed_over_do_not_count_when_pruning(begun):
+    save(begun, 5)
+    save(begun, 20)
+    save(begun, 10)
+    checkpoints.prune(begun.parts.checkpoints, begun.state, keep=1)
+    assert names(begun) == ["step-00000010"]
+
+
+def test_pruning_reads_no_weights(begun, monkeypatch):
+    for step in (5, 10):
+        save(begun, step)
+    monkeypatch.setattr(manifests, "_checksum", lambda path: pytest.fail("read"))
+    checkpoints.prune(begun.parts.checkpoints, begun.state, keep=1)
+    assert names(begun) == ["step-00000010"]
 
 
 def test_best_models_stay_as_long_as_a_checkpoint_refers_to_them(begun):
@@ -141,7 +184,7 @@ def test_publishing_replaces_the_result_and_leaves_the_checkpoints_best(begun):
     checkpoints.publish(parts.checkpoints, 4, parts.result)
     names = {path.name for path in parts.result.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
-    assert "stale" not in names
+    assert not {"stale", "manifest.json"} & names
     assert (parts.checkpoints / "best-00000004" / "model.safetensors").is_file()
 
 
