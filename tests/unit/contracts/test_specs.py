@@ -40,7 +40,7 @@ def test_a_spec_survives_json_and_knows_its_kind(spec):
         ("epochs", 0), ("epochs", math.inf), ("learning_rate", -1e-5), ("batch_size", 0), ("batch_size", 2.5), ("seed", -1),
         ("eval_split", 0), ("eval_split", 1), ("seed", 2**32), ("seed", 1.0), ("max_length", 3),
         ("batch_size", True),
-        ("dropout", 1.0), ("precision", "fp16"), ("device", "gpu"), ("device", "cuda:x"), ("lr_schedule", "step"),
+        ("dropout", 1.0), ("precision", "fp8"), ("device", "gpu"), ("device", "cuda:x"), ("lr_schedule", "step"),
         ("class_weight", "heavy"), ("class_weight", {"a": 0.0}), ("warmup_steps", -1), ("max_grad_norm", 0),
         ("epcohs", 3), ("text", ""),
     ],
