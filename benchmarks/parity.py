@@ -82,7 +82,7 @@ def ours(spec: FinetuneSpec, data: Data, folder: Path, most_steps: int | None = 
     precision = choose_precision(spec.precision, choose_device(spec.device))
     parts = Parts(
         spec=spec, task=task, model=load_model(spec, data), tokenizer=data.tokenizer, train=data.train, held_out=data.held_out,
-        precision=precision, checkpoints=folder / "checkpoints", result=folder / "model",
+        labels=data.labels,        precision=precision, checkpoints=folder / "checkpoints", result=folder / "model",
     )  # fmt: skip
     for event in finetune(parts):
         if isinstance(event, StepEnded | EvalEnded):
@@ -147,7 +147,7 @@ def compare_losses(data: Data, steps: int = 50) -> dict[str, Any]:
 
 
 def batch(examples: Examples, rows: np.ndarray) -> dict[str, torch.Tensor]:
-    return {**collate(examples.tokens, rows, torch.device("cpu")), "labels": torch.from_numpy(examples.targets[rows])}
+    return {**collate(examples.batch(rows), torch.device("cpu")), "labels": torch.from_numpy(examples.targets[rows])}
 
 
 def our_accuracy(spec: FinetuneSpec, data: Data) -> float:

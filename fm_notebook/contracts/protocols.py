@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
-    from fm_notebook.contracts.results import Score
+    from fm_notebook.contracts.results import Report
 
 Command = Literal["run", "pause", "stop", "cancel"]
 ReadCommand = Callable[[], Command]
 """Asked at every step border for what the user wants now."""
+
+Level = Literal["text", "token"]
+"""Whether a text has one target, or each of its tokens may have one."""
+
+IGNORED = -100
+"""Target of a token from which nothing is learnt."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a task keeps of a model's answers, in the order of the examples.
+
+    Attributes
+    ----------
+    values : dict of str to ndarray
+        First dimension n: level ``text`` one entry a text, level ``token`` one for each token that has a target, text after text.
+    targets : ndarray
+        First dimension n.
+    counts : ndarray of int64, shape (N,)
+        Entries of each text.
+    rows : ndarray of int64, shape (N,), optional
+        Row of each example in the user's data; pieces of one long text share theirs and stand together.
+    """
+
+    values: dict[str, np.ndarray]
+    targets: np.ndarray
+    counts: np.ndarray
+    rows: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def owners(self) -> np.ndarray:
+        """Which row each entry belongs to, numbered from 0 in the order of the rows, shape ``(n,)``."""
+        import numpy as np
+
+        rows = np.arange(len(self)) if self.rows is None else self.rows
+        return np.repeat(np.cumsum(np.diff(rows, prepend=rows[:1]) != 0), self.counts)
 
 
 @runtime_checkable
@@ -23,12 +64,23 @@ class Task(Protocol):
     ----------
     name : str
         The hub's pipeline tag.
+    level : str
+        See `Level`.
     metrics : Mapping
-        Names of held-out metrics and whether ``max`` or ``min`` is better; the first is the default.
+        Names of held-out metrics and whether ``max`` or ``min`` is better; the first is the default. ``loss`` is among them.
     """
 
     name: str
+    level: Level
     metrics: Mapping[str, Literal["max", "min"]]
+
+    def configure(self, spec: Any) -> Task:
+        """The task as `spec` wants it; itself, if the spec has nothing to say."""
+        ...
+
+    def reading(self, spec: Any) -> Any:
+        """Which columns are read, and how they become targets: a `fm_notebook.data.targets.Reading`."""
+        ...
 
     def load_model(self, source: Any, labels: Sequence[str] | None) -> Any:
         """The pretrained model with a head for `labels` (a fresh one where the weights have none); None keeps the model's own.
@@ -41,18 +93,37 @@ class Task(Protocol):
         """Whether the weights come with a head for this task."""
         ...
 
-    def example_losses(self, logits: Any, batch: Mapping[str, Any]) -> Any:
-        """Loss of each example, a tensor of shape ``(B,)``; the engine weights and averages them."""
+    def encode(self, rows: pa.Table, tokenizer: Any, labels: Sequence[str], *, max_length: int) -> Any:
+        """The rows of a job folder as `fm_notebook.engine.batching.Examples`, cut at `max_length` tokens."""
         ...
 
-    def example_weights(self, targets: np.ndarray, labels: Sequence[str], class_weight: Any) -> np.ndarray:
-        """Weight of each example's loss, shape ``(N,)``, as the spec's ``class_weight`` asks."""
+    def losses(self, logits: Any, targets: Any) -> Any:
+        """Loss of each target, a tensor of shape ``(n,)``, from logits ``(n, C)``; the engine weights and averages them."""
         ...
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Class probabilities, shape ``(N, C)``, from logits of the same shape."""
+    def keep(self, logits: Any, targets: Any) -> Mapping[str, Any]:
+        """What evaluation needs of the logits: tensors whose first dimension is n. ``logits`` themselves where C is small."""
         ...
 
-    def score(self, logits: np.ndarray, targets: np.ndarray, *, seed: int) -> list[Score]:
-        """Held-out metrics but for ``loss``, with intervals, from logits of shape ``(N, C)`` and targets ``(N,)``."""
+    def report(self, outputs: Outputs, labels: Sequence[str], *, seed: int) -> Report:
+        """All held-out scores, with intervals; those named in `metrics` at least."""
+        ...
+
+    def predictions(self, outputs: Outputs, rows: pa.Table, labels: Sequence[str]) -> pa.Table:
+        """What the user is given for unlabelled rows: one row each, in their order."""
+        ...
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """A `Task` that predicts by writing a text for each row, a token at a time, and not by one pass over the rows."""
+
+    def prompts(self, rows: pa.Table, tokenizer: Any, *, max_length: int) -> Any:
+        """What is gone on from, as `fm_notebook.engine.tokens.Tokens`."""
+        ...
+
+    def generate(
+        self, model: Any, tokenizer: Any, prompts: Any, *, batch_size: int, precision: Any, command: ReadCommand
+    ) -> Generator[Any, None, pa.Table | None]:
+        """What the user is given, one row each, in their order; None if a command came in between. Yields `ItemsScored`."""
         ...

@@ -40,6 +40,21 @@ class ClassScores(Frozen):
     support: int
 
 
+class Report(Frozen):
+    """What a task says of a model's outputs: `scores` over all, and what its kind has besides, see `Evaluation`."""
+
+    scores: list[Score]
+    classes: list[ClassScores] = Field(default_factory=list)
+    confusion: list[list[int]] = Field(default_factory=list)
+    partial: dict[str, int] = Field(default_factory=dict)
+    points: list[tuple[float, float]] = Field(default_factory=list)
+    text_perplexities: list[float] = Field(default_factory=list)
+
+    def __getitem__(self, name: str) -> Score:
+        """The score called `name`."""
+        return next(score for score in self.scores if score.name == name)
+
+
 class DataFacts(Frozen):
     """What was counted in the data of a run; nothing is dropped without being counted here.
 
@@ -100,6 +115,8 @@ class RunResult(Frozen):
         Wall seconds by phase: ``load``, ``tokenize``, ``train``, ``evaluate``, ``save``.
     examples_per_second, tokens_per_second : float
         Of the training steps alone.
+    useful_flops_per_second : float
+        Of the training steps alone; real tokens only, see `fm_notebook.engine.flops`. 0 in runs from before it was measured.
     peak_memory_bytes : int
         Peak of the device's memory, or of the worker process on CPU.
     """
@@ -113,6 +130,7 @@ class RunResult(Frozen):
     seconds: dict[str, float]
     examples_per_second: float
     tokens_per_second: float
+    useful_flops_per_second: float = 0.0
     peak_memory_bytes: int
 
 
@@ -126,6 +144,13 @@ class Evaluation(Frozen):
     classes : list of ClassScores
     confusion : list of list of int
         Rows are true labels, columns predictions, shape ``(C, C)``.
+    partial : dict
+        For entities: how many were found exactly, and in which way the others were wrong, see
+        `fm_notebook.metrics.matching.Matches`.
+    points : list of pairs of float
+        For numbers: true and predicted value of at most 2,000 rows, for the picture.
+    text_perplexities : list of float
+        For language models: of at most 2,000 texts, for the picture.
     trained_rows : int
         Rows whose text the run was trained on (they are counted, not dropped).
     untrained_head : bool
@@ -135,12 +160,16 @@ class Evaluation(Frozen):
     model: str
     run: str | None = None
     data: DataRef
+    task: str = "text-classification"
     labels: list[str]
     n: int
     missing_rows: int = 0
     scores: list[Score]
-    classes: list[ClassScores]
-    confusion: list[list[int]]
+    classes: list[ClassScores] = Field(default_factory=list)
+    confusion: list[list[int]] = Field(default_factory=list)
+    partial: dict[str, int] = Field(default_factory=dict)
+    points: list[tuple[float, float]] = Field(default_factory=list)
+    text_perplexities: list[float] = Field(default_factory=list)
     trained_rows: int = 0
     untrained_head: bool = False
     truncated_share: float = 0.0

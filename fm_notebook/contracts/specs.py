@@ -8,21 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
+
+from fm_notebook.contracts.adapters import LoraSpec, PromptTuningSpec
+from fm_notebook.contracts.values import Column, Count, Frozen, NotNegative, Positive, Share
 
 FORMAT_VERSION = 1
-
-Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
-Positive = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-Column = Annotated[str, Field(min_length=1)]
-
-
-class Frozen(BaseModel):
-    """A value: immutable, closed to unknown fields; non-finite numbers survive the round trip through JSON."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings", protected_namespaces=())
 
 
 class DataRef(Frozen):
@@ -93,6 +84,10 @@ class FinetuneSpec(Frozen):
     text: Column = "text"
     text_pair: Column | None = None
     label: Column = "label"
+    prompt: Column | None = None
+    completion: Column | None = None
+    messages: Column | None = None
+    problem: Literal["auto", "single-label", "multi-label", "regression"] = "auto"
     max_length: Annotated[int, Field(ge=4, strict=True)] = 256
     # model
     model: ModelRef
@@ -102,6 +97,14 @@ class FinetuneSpec(Frozen):
     dropout: Annotated[float, Field(ge=0, lt=1, strict=True)] | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    mask_probability: Share = 0.15
+    whole_words: bool = False
+    next_sentence: bool = False
+    completion_only_loss: bool = False
+    # adapter
+    lora: LoraSpec | None = None
+    prompt_tuning: PromptTuningSpec | None = None
+    freeze: Literal["backbone"] | None = None
     # training
     epochs: Positive = 3.0
     max_steps: Count | None = None
@@ -113,8 +116,12 @@ class FinetuneSpec(Frozen):
     warmup_steps: NotNegative = 0.1
     lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
     max_grad_norm: Positive | None = 1.0
+    batching: Literal["random", "length-grouped"] = "random"
+    packing: Literal["auto", "off"] = "auto"
+    kernels: Literal["auto", "off"] = "auto"
+    gradient_checkpointing: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     # evaluation and checkpoints
     eval_every: Positive | None = None
@@ -137,10 +144,20 @@ class EvaluateSpec(Frozen):
     text: Column = "text"
     text_pair: Column | None = None
     label: Column = "label"
+    prompt: Column | None = None
+    completion: Column | None = None
+    messages: Column | None = None
+    problem: Literal["auto", "single-label", "multi-label", "regression"] = "auto"
     max_length: Annotated[int, Field(ge=4, strict=True)] = 256
+    completion_only_loss: bool = False
+    template: str = "{text}\nLabel: {label}"
+    shots: tuple[tuple[str, str], ...] = ()
+    label_words: dict[str, str] | None = None
+    score: Literal["sum", "mean", "pmi"] = "sum"
     batch_size: Count = 64
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    packing: Literal["auto", "off"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     trust_remote_code: bool = False
     allow_pickle: bool = False
@@ -154,9 +171,18 @@ class PredictSpec(Frozen):
     model: ModelRef
     run: str | None = None
     task: str = "text-classification"
+    problem: Literal["auto", "single-label", "multi-label", "regression"] = "auto"
     max_length: Annotated[int, Field(ge=4, strict=True)] = 256
+    max_new_tokens: Count = 64
+    temperature: NotNegative = 0.0
+    template: str = "{text}\nLabel: {label}"
+    shots: tuple[tuple[str, str], ...] = ()
+    label_words: dict[str, str] | None = None
+    score: Literal["sum", "mean", "pmi"] = "sum"
     batch_size: Count = 64
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    packing: Literal["auto", "off"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     trust_remote_code: bool = False
     allow_pickle: bool = False

@@ -10,73 +10,93 @@ import numpy as np
 import torch
 
 from fm_notebook.contracts.events import ItemsScored
-from fm_notebook.contracts.protocols import Command, ReadCommand, Task
+from fm_notebook.contracts.protocols import Command, Outputs, ReadCommand, Task
 from fm_notebook.engine import memory
-from fm_notebook.engine.batching import collate
-from fm_notebook.engine.precision import Precision, autocast
-from fm_notebook.engine.state import Scores
-from fm_notebook.engine.tokens import Tokens
+from fm_notebook.engine.batching import Batch, Budget, Examples, micro_batches
+from fm_notebook.engine.forward import Forward
 from fm_notebook.errors import JobFailed
-from fm_notebook.metrics.intervals import mean_t
 
 REPORT_SECONDS = 0.5
+CHUNK = 4096
+"""Texts gathered at a time: what is in memory does not grow with the data."""
 
 
 def outputs(
-    model: Any, tokens: Tokens, precision: Precision, *, batch_size: int, command: ReadCommand, until: frozenset[Command]
-) -> Generator[ItemsScored, None, np.ndarray | None]:
-    """Logits of every text, in the texts' order, shape ``(N, C)``; None if a command of `until` came in between.
+    model: Any,
+    task: Task,
+    examples: Examples,
+    forward: Forward,
+    budget: Budget,
+    *,
+    command: ReadCommand,
+    until: frozenset[Command],
+) -> Generator[ItemsScored, None, Outputs | None]:
+    """What `task` keeps of the model's answers, in the examples' order; None if a command of `until` came in between.
 
     Longest texts first, so that a batch holds equal lengths and memory runs out at once or never; dropout off.
     """
-    order = np.argsort(-tokens.lengths, kind="stable")
-    device = next(model.parameters()).device
-    found: list[np.ndarray] = []
+    order = np.argsort(-examples.tokens.lengths, kind="stable")
+    found = _Found(len(order))
     done, began, reported = 0, perf_counter(), perf_counter()
     was_training = model.training
     model.eval()
     try:
         while done < len(order):
-            if command() in until:
-                return None
-            rows = order[done : done + batch_size]
-            try:
-                found.append(_logits(model, collate(tokens, rows, device), device, precision))
-            except RuntimeError as error:
-                if not memory.is_out_of_memory(error):
-                    raise
-                batch_size = _smaller(len(rows))
-                continue
-            done += len(rows)
-            if perf_counter() - reported > REPORT_SECONDS or done == len(order):
-                reported = perf_counter()
-                yield ItemsScored(done=done, total=len(order), seconds=reported - began)
+            for micro in micro_batches(examples.batch(order[done : done + CHUNK]), budget, padded=forward.padded):
+                if command() in until:
+                    return None
+                kept = _kept(model, task, micro, forward)
+                if kept is None:
+                    budget = _smaller(budget, len(micro))
+                    break
+                found.add(order[done : done + len(micro)], micro, kept)
+                done += len(micro)
+                if perf_counter() - reported > REPORT_SECONDS or done == len(order):
+                    reported = perf_counter()
+                    yield ItemsScored(done=done, total=len(order), seconds=reported - began)
     finally:
         model.train(was_training)
-    logits = np.concatenate(found) if found else np.zeros((0, model.config.num_labels), np.float32)
-    in_order = np.empty_like(logits)
-    in_order[order] = logits
-    return in_order
+    return found.in_order()
 
 
-def held_out_scores(task: Task, logits: np.ndarray, targets: np.ndarray, *, step: int, seed: int) -> Scores:
-    """The task's scores and ``loss``, the mean over examples, each weighing 1; with intervals, of the loss Student's t."""
-    losses = task.example_losses(torch.from_numpy(logits), {"labels": torch.from_numpy(targets)}).double().numpy()
-    found = task.score(logits, targets, seed=seed)
-    metrics = {score.name: score.value for score in found} | {"loss": float(losses.mean())}
-    intervals = {score.name: score.interval for score in found} | {"loss": mean_t(losses)}
-    return Scores(step=step, metrics=metrics, intervals={name: each for name, each in intervals.items() if each})
+class _Found:
+    """Collects batches and puts them into the order of the examples."""
+
+    def __init__(self, n: int):
+        self.counts = np.zeros(n, np.int64)
+        self._which: list[np.ndarray] = []
+        self._targets: list[np.ndarray] = []
+        self._kept: list[dict[str, np.ndarray]] = []
+
+    def add(self, which: np.ndarray, batch: Batch, kept: dict[str, np.ndarray]) -> None:
+        self.counts[which] = batch.counts
+        self._which.append(which)
+        self._targets.append(batch.targets[batch.places])
+        self._kept.append(kept)
+
+    def in_order(self) -> Outputs:
+        if not self._which:
+            return Outputs({}, np.zeros(0, np.int64), self.counts)
+        owner = np.repeat(np.concatenate(self._which), self.counts[np.concatenate(self._which)])
+        order = np.argsort(owner, kind="stable")
+        values = {name: np.concatenate([kept[name] for kept in self._kept])[order] for name in self._kept[0]}
+        return Outputs(values, np.concatenate(self._targets)[order], self.counts)
 
 
 @torch.inference_mode()
-def _logits(model: Any, batch: dict[str, Any], device: torch.device, precision: Precision) -> np.ndarray:
-    with autocast(device, precision):
-        logits = model(**batch).logits
-    return logits.float().cpu().numpy()
+def _kept(model: Any, task: Task, batch: Batch, forward: Forward) -> dict[str, np.ndarray] | None:
+    """None if memory ran out."""
+    try:
+        targets, _ = forward.targets(model, batch)
+        return {name: tensor.cpu().numpy() for name, tensor in task.keep(forward.logits(model, batch), targets).items()}
+    except RuntimeError as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        return None
 
 
-def _smaller(batch_size: int) -> int:
+def _smaller(budget: Budget, largest: int) -> Budget:
     memory.free()
-    if batch_size == 1:
+    if largest == 1:
         raise JobFailed("engine.out_of_memory_scoring")
-    return batch_size // 2
+    return budget.halved(largest)

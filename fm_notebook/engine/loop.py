@@ -1,22 +1,23 @@
 """Fine-tuning as a generator of events: pull, not callbacks. Read `finetune` first.
 
 Whoever pulls decides: a test is ``list(finetune(parts))``, and closing the generator ends the run at a step border. What later
-methods need to change is passed in or looked up in one place: the losses and weights of examples (`Task.example_losses`,
-`Examples.weights`), the batches (`EpochPlan`), the step (`StepFunction`), parameter groups and `between_steps`.
+methods need to change is passed in or looked up in one place: the losses and weights of targets (`Task.losses`,
+`Examples.weights`), the batches (`Plan`), the step (`StepFunction`), parameter groups and `between_steps`.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from time import perf_counter, sleep
 from typing import Literal
 
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.protocols import Command, ReadCommand
-from fm_notebook.engine import checkpoints, evaluation, optim
+from fm_notebook.engine import checkpoints, evaluation
 from fm_notebook.engine.run import Parts, Run
+from fm_notebook.engine.state import Scores
 from fm_notebook.errors import JobFailed
 
 POLL_SECONDS = 0.1
@@ -38,17 +39,28 @@ def finetune(parts: Parts, command: ReadCommand = lambda: "run") -> Iterator[ev.
         Loss or gradient is not finite, memory does not suffice for one example, the disk is full. The last checkpoint stays.
     """
     run = Run(parts)
-    yield from run.resume()
-    run.try_first_batch()
-    yield run.started()
-    while (wish := command()) not in ("stop", "cancel"):
+    try:
+        yield from run.resume()
+        run.try_first_batch()
+        yield run.started()
+        yield from _train(run, command)
+    except JobFailed:
+        yield from run.saved(wait=True)
+        raise
+    finally:
+        run.close()
+
+
+def _train(run: Run, command: ReadCommand) -> Iterator[ev.Event]:
+    parts, world = run.parts, run.parts.world
+    while (wish := world.command(command())) not in ("stop", "cancel"):
+        yield from run.saved()
         if wish == "pause":
             yield from _pause(run, command)
         elif run.evaluation_is_due():
             yield from _evaluate(run, command, until=frozenset({"stop", "cancel"}))
         elif run.is_over():
             yield from _end(run, "finished")
-            shutil.rmtree(parts.checkpoints, ignore_errors=True)
             return
         elif run.save_is_due():
             yield from _save(run)
@@ -57,15 +69,18 @@ def finetune(parts: Parts, command: ReadCommand = lambda: "run") -> Iterator[ev.
             parts.between_steps(parts.model)
     if wish == "stop":
         yield from _stop(run, command)
-    if wish == "cancel" or command() == "cancel":
+    if wish == "cancel" or world.command(command()) == "cancel":
+        yield from _report(run, all_steps=True)
+        yield from run.saved(wait=True)
         yield ev.Ended(state="cancelled", step=run.state.step)
     else:
         yield from _end(run, "stopped")
 
 
 def _pause(run: Run, command: ReadCommand) -> Iterator[ev.Event]:
+    yield from _report(run, all_steps=True)
     yield ev.Paused(step=run.state.step)
-    while (wish := command()) == "pause":
+    while (wish := run.parts.world.command(command())) == "pause":
         sleep(POLL_SECONDS)
     if wish == "run":
         yield ev.Unpaused(step=run.state.step)
@@ -74,71 +89,89 @@ def _pause(run: Run, command: ReadCommand) -> Iterator[ev.Event]:
 def _stop(run: Run, command: ReadCommand) -> Iterator[ev.Event]:
     """Save first: stopping takes no longer than that. Then score these weights if nothing is scored yet, or it is quick."""
     state = run.state
+    yield from _report(run, all_steps=True)
     yield ev.Stopping(step=state.step)
-    if run.saved_step != state.step:
+    if run.taken_step != state.step:
         yield from _save(run)
+    yield from run.saved(wait=True)
     if state.best is None or (run.evaluation_seconds < QUICK_SECONDS and not run.is_evaluated()):
         yield from _evaluate(run, command, until=frozenset({"cancel"}))
 
 
 def _end(run: Run, state: Over) -> Iterator[ev.Event]:
-    checkpoints.publish(run.parts.checkpoints, run.result().best_step, run.parts.result)
+    parts = run.parts
+    yield from run.saved(wait=True)
+    if parts.world.is_first:
+        checkpoints.publish(parts.checkpoints, run.result().best_step, parts.result)
     yield ev.Ended(state=state, step=run.state.step, result=run.result())
+    if state == "finished" and parts.world.is_first:
+        shutil.rmtree(parts.checkpoints, ignore_errors=True)
 
 
 def _step(run: Run) -> Iterator[ev.Event]:
     state, began = run.state, perf_counter()
-    rows = run.plan.rows(state.step)
-    learning_rate = run.schedule(state.step)
-    gradient = None
-    while gradient is None:
-        gradient = run.try_gradient(rows)
-        if gradient is None:
+    batch, learning_rate = run.batch(), run.schedule(state.step)
+    found = None
+    while found is None:
+        found = run.try_gradient(batch)
+        if found is None:
             yield ev.MemoryShrunk(step=state.step + 1, micro_batch_size=state.micro_batch_size)
-    if not (math.isfinite(gradient.loss) and math.isfinite(gradient.norm)):
-        named = ", ".join(map(str, run.parts.train.rows[rows][:10]))
-        raise JobFailed("engine.not_finite", step=state.step + 1, rows=named, saved=max(run.saved_step, 0))
-    optim.set_learning_rate(run.optimizer, learning_rate)
-    run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
+    run.apply(*found, learning_rate)
     state.step += 1
-    state.examples += len(rows)
-    state.tokens += gradient.tokens
+    state.examples += len(batch)
+    state.tokens += len(batch.ids)
+    state.squares += int((batch.lengths**2).sum())
     seconds = perf_counter() - began
     state.spend("train", seconds)
-    yield ev.StepEnded(
-        step=state.step, epoch=run.epoch, loss=gradient.loss, learning_rate=learning_rate, grad_norm=gradient.norm,
-        examples=len(rows), tokens=gradient.tokens, seconds=seconds, memory_bytes=run.peak.see(),
-    )  # fmt: skip
+    run.pending.add(*found, batch.rows, {
+        "step": state.step, "epoch": run.epoch, "learning_rate": learning_rate, "examples": len(batch),
+        "tokens": len(batch.ids), "seconds": seconds, "memory_bytes": run.peak.see(),
+    })  # fmt: skip
+    yield from _report(run)
+
+
+def _report(run: Run, *, all_steps: bool = False) -> Iterator[ev.StepEnded]:
+    """Tell of the steps whose numbers have come; the host waits for none of them unless it must know them all."""
+    for step in run.pending.ready(all_of_them=all_steps):
+        if not (run.scale.is_on or (math.isfinite(step.loss) and math.isfinite(step.norm))):
+            named = ", ".join(map(str, step.rows[:10]))
+            run.keep_bad_batch(step.facts["step"])
+            raise JobFailed("engine.not_finite", step=step.facts["step"], rows=named, saved=max(run.taken_step, 0))
+        yield ev.StepEnded(loss=step.loss, grad_norm=step.norm, **step.facts)
 
 
 def _evaluate(run: Run, command: ReadCommand, until: frozenset[Command]) -> Iterator[ev.Event]:
-    parts, state, began = run.parts, run.state, perf_counter()
+    parts, state = run.parts, run.state
+    yield from _report(run, all_steps=True)
     yield ev.PhaseBegan(phase="evaluating")
-    size = max(state.micro_batch_size, min(64, parts.spec.batch_size * 2))
-    logits = yield from evaluation.outputs(
-        parts.model, parts.held_out.tokens, state.precision, batch_size=size, command=command, until=until
-    )
-    if logits is None:
+    found = (yield from _scores(run, command, until)) if parts.world.is_first else None
+    found = parts.world.tell(found)
+    if found is None:
         return
-    scores = evaluation.held_out_scores(parts.task, logits, parts.held_out.targets, step=state.step, seed=parts.spec.seed)
-    run.evaluation_seconds = perf_counter() - began
+    scores, run.evaluation_seconds = found
     state.spend("evaluate", run.evaluation_seconds)
     best = state.record(scores, run.metric, parts.task.metrics[run.metric])
     if best:
-        with run.timed("save"):
-            checkpoints.save_best(parts.checkpoints, state.step, parts.model, parts.tokenizer)
+        run.save_best()
     yield ev.EvalEnded(
         step=state.step, epoch=run.epoch, metrics=scores.metrics, intervals=scores.intervals, n=len(parts.held_out),
         seconds=run.evaluation_seconds, best=best,
     )  # fmt: skip
 
 
+def _scores(run: Run, command: ReadCommand, until: frozenset[Command]) -> Generator[ev.Event, None, tuple[Scores, float] | None]:
+    """Held-out scores and the seconds they took; None if a command came in between."""
+    parts, began = run.parts, perf_counter()
+    outputs = yield from evaluation.outputs(
+        parts.model, parts.task, parts.held_out, run.forward, run.evaluation_budget, command=command, until=until
+    )
+    if outputs is None:
+        return None
+    found = parts.task.report(outputs, parts.labels, seed=parts.spec.seed)
+    return Scores.of(run.state.step, [found[name] for name in parts.task.metrics]), perf_counter() - began
+
+
 def _save(run: Run) -> Iterator[ev.Event]:
-    parts, state, began = run.parts, run.state, perf_counter()
+    yield from _report(run, all_steps=True)
     yield ev.PhaseBegan(phase="saving")
-    with run.timed("save"):
-        folder = checkpoints.save(parts.checkpoints, state, parts.model, run.optimizer)
-        checkpoints.prune(parts.checkpoints, state, parts.spec.keep_checkpoints)
-    run.saved_step = state.step
-    yield ev.CheckpointSaved(step=state.step, folder=str(folder), seconds=perf_counter() - began)
+    run.save()

@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def load_tokenizer(source: ModelSource) -> Any:
     """
     from transformers import AutoTokenizer
 
-    ref = source.tokenizer or source.model
+    ref = _safetensors(source.tokenizer or source.model)
     with _named(ref, "weights.no_tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(ref.location, trust_remote_code=source.trust_remote_code, **_options(ref))
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes up where the vocabulary is missing
@@ -66,8 +66,8 @@ def load_tokenizer(source: ModelSource) -> Any:
     return tokenizer
 
 
-def load_classifier(source: ModelSource, labels: Sequence[str] | None) -> Loaded:
-    """A model that gives one logit a label; ``labels=None`` keeps the model's own head and names.
+def load_classifier(source: ModelSource, labels: Sequence[str] | None, problem: str = "single_label_classification") -> Loaded:
+    """A model that gives one logit a label (for ``regression`` the one number); ``labels=None`` keeps its own head and names.
 
     Raises
     ------
@@ -75,34 +75,66 @@ def load_classifier(source: ModelSource, labels: Sequence[str] | None) -> Loaded
         If the model is not there, is only there as pickle or code (and that was not allowed), does not fit its weights, or its
         architecture has no form for classifying sequences.
     """
-    ref = source.model
+    return load(source, "SequenceClassification", labels, problem_type=problem)
+
+
+def load(source: ModelSource, head: str, labels: Sequence[str] | None = None, **settings: Any) -> Loaded:
+    """A model with the head that transformers' ``AutoModelFor<head>`` gives it.
+
+    Parameters
+    ----------
+    head : str
+        ``SequenceClassification``, ``TokenClassification``, ``MaskedLM``, ``CausalLM`` or ``PreTraining``. Weights in GGUF are
+        converted first, see `fm_notebook.engine.gguf`.
+    labels : sequence of str, optional
+        Names of the outputs; None keeps the model's own head and names, or is for heads without labels.
+    **settings
+        Set in the configuration along with `labels`.
+
+    Raises
+    ------
+    ModelError
+        See `load_classifier`.
+    """
+    from fm_notebook.engine.adapters import attach, base_of
+
     refuse_unsafe(source)
-    config = _config(source)
+    source = replace(source, model=_safetensors(source.model))
+    ref, config = source.model, _config(source)
     if labels is not None:
         config.num_labels = len(labels)
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: i for i, label in enumerate(labels)}
-        config.problem_type = "single_label_classification"
+        for name, value in settings.items():
+            setattr(config, name, value)
     if source.dropout is not None:
         _set_dropout(config, source.dropout)
+    prompted = base_of(Path(ref.location))  # a result of prompt tuning: the base's weights, and what was learnt beside them
     torch.manual_seed(source.seed)
-    with _named(ref, "weights.no_sequence_head", architecture=config.model_type):
-        model, info = _loader(ref).from_pretrained(
-            ref.location, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
-            trust_remote_code=source.trust_remote_code, use_safetensors=None if source.allow_pickle or ref.file else True,
+    key = "weights.no_sequence_head" if head == "SequenceClassification" else "weights.no_head"
+    with _named(ref, key, architecture=config.model_type, head=head):
+        model, info = _loader(ref, head).from_pretrained(
+            prompted or ref.location, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
+            trust_remote_code=source.trust_remote_code, use_safetensors=None if source.allow_pickle else True,
             **_options(ref),
         )  # fmt: skip
     fresh = sorted({*info["missing_keys"], *(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])})
     _check_backbone(model, fresh, ref)
+    if prompted:
+        return Loaded(attach(model, Path(ref.location)))
     return Loaded(model, tuple(fresh))
 
 
-def has_head(source: ModelSource) -> bool:
-    """Whether the weights were saved with a head for classifying sequences."""
+def has_head(source: ModelSource, *heads: str) -> bool:
+    """Whether the weights were saved with one of `heads` (by default one for classifying sequences)."""
     refuse_unsafe(source)
     if source.model.class_path:
         return True
-    return any(name.endswith("ForSequenceClassification") for name in _config(source).architectures or [])
+    ends = tuple(f"For{head}" for head in heads or ("SequenceClassification",))
+    if "CausalLM" in heads:
+        ends += ("LMHeadModel",)  # GPT-2's name for it
+    named = _config(replace(source, model=_safetensors(source.model))).architectures
+    return any(name.endswith(ends) for name in named or [])
 
 
 def set_pad_token(model: Any, tokenizer: Any) -> None:
@@ -130,11 +162,13 @@ def refuse_unsafe(source: ModelSource) -> None:
         If something unsafe would be needed, or there is no model.
     """
     ref = source.model
+    if ref.file:
+        return  # GGUF holds tensors and settings, no code
     settings = _settings(ref)
     if settings.get("auto_map") and not source.trust_remote_code:
         raise ModelError("weights.remote_code", name=ref.source)
     folder = Path(ref.location)
-    if ref.kind == "hub" or ref.file or source.allow_pickle or any(folder.glob("*.safetensors")):
+    if ref.kind == "hub" or source.allow_pickle or any(folder.glob("*.safetensors")) or (folder / "adapter").is_dir():
         return
     if pickled := sorted(path.name for pattern in PICKLES for path in folder.glob(pattern)):
         raise ModelError("weights.pickle", name=ref.source, files=", ".join(pickled))
@@ -144,7 +178,7 @@ def refuse_unsafe(source: ModelSource) -> None:
 def _settings(ref: ModelRef) -> dict[str, Any]:
     from transformers import PretrainedConfig
 
-    if ref.kind != "hub" and not ref.file and not (Path(ref.location) / "config.json").is_file():
+    if ref.kind != "hub" and not (Path(ref.location) / "config.json").is_file():
         raise ModelError("weights.no_config", name=ref.source, folder=ref.location)
     with _named(ref, "weights.not_found"):
         return PretrainedConfig.get_config_dict(ref.location, **_options(ref))[0]
@@ -160,10 +194,10 @@ def _config(source: ModelSource) -> Any:
         return AutoConfig.from_pretrained(ref.location, trust_remote_code=source.trust_remote_code, **_options(ref))
 
 
-def _loader(ref: ModelRef) -> Any:
-    from transformers import AutoModelForSequenceClassification
+def _loader(ref: ModelRef, head: str) -> Any:
+    import transformers
 
-    return _class(ref) if ref.class_path else AutoModelForSequenceClassification
+    return _class(ref) if ref.class_path else getattr(transformers, f"AutoModelFor{head}")
 
 
 def _class(ref: ModelRef) -> Any:
@@ -178,9 +212,16 @@ def _options(ref: ModelRef) -> dict[str, Any]:
     options: dict[str, Any] = {"local_files_only": ref.kind != "hub" or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")}
     if ref.revision and ref.kind == "hub":
         options["revision"] = ref.revision
-    if ref.file:
-        options["gguf_file"] = ref.file
     return options
+
+
+def _safetensors(ref: ModelRef) -> ModelRef:
+    """`ref`, or where its GGUF weights lie converted; the conversion is made if there is none."""
+    if not ref.file:
+        return ref
+    from fm_notebook.engine import gguf
+
+    return ref.model_copy(update={"location": str(gguf.converted(Path(ref.location), ref.file)), "file": ""})
 
 
 @contextmanager

@@ -42,6 +42,27 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
         group["lr"] = learning_rate
 
 
+def clip_scale(norm: torch.Tensor, max_norm: float | None) -> torch.Tensor:
+    """What a gradient of `norm` must be divided by, so that its norm is at most `max_norm`; 1 if it is.
+
+    The fused optimiser divides as it reads the gradient: clipping takes no pass over memory of its own, and no host waits.
+    """
+    return torch.ones_like(norm) if max_norm is None else ((norm + 1e-6) / max_norm).clamp(min=1.0)
+
+
+def step(optimizer: torch.optim.AdamW, learning_rate: float, divisor: torch.Tensor, skip: torch.Tensor) -> None:
+    """One step with the gradients divided by `divisor`; none at all where `skip` is 1.0. Frees the gradients."""
+    set_learning_rate(optimizer, learning_rate)
+    if divisor.device.type == "mps":  # its fused kernel knows neither
+        torch._foreach_div_([p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None], divisor)  # type: ignore[attr-defined]
+        if not skip:
+            optimizer.step()
+    else:
+        optimizer.grad_scale, optimizer.found_inf = divisor, skip  # type: ignore[attr-defined] - as torch.amp.GradScaler does
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
 def schedule(kind: str, learning_rate: float, warmup_steps: float, total_steps: int) -> Schedule:
     """Learning rate as a function of the steps done: linear warm-up, then `kind`.
 

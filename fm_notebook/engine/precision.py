@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from time import perf_counter
+from typing import Any, Literal
 
 import torch
 
 from fm_notebook.errors import ModelError
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PROBE_SECONDS = 0.02
+WORTH_IT = 1.3
+"""bf16 must multiply this much faster: casts and the other operators eat up less."""
 
 
 def choose_device(asked: str) -> torch.device:
@@ -31,18 +36,68 @@ def choose_device(asked: str) -> torch.device:
 
 
 def choose_precision(asked: str, device: torch.device) -> Precision:
-    """`asked`, or for ``auto`` bf16 where `device` multiplies it faster: CUDA from 8.0 (Ampere) on, CPUs with AMX tiles.
+    """`asked`, or for ``auto`` the one that `device` multiplies fastest.
 
-    Avoids bf16 by name alone: CPUs without AMX have the type and are slower with it.
+    CUDA: bf16 from 8.0 (Ampere) on, fp16 from 7.0 (tensor cores of V100 and T4) on. CPU: bf16 if a measurement of 20 ms says so:
+    the name of the type alone says nothing, CPUs without AMX or AVX512-BF16 have it and are slower with it.
     """
     if asked != "auto":
-        return "bf16" if asked == "bf16" else "fp32"
+        return asked  # type: ignore[return-value]
     if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return "bf16" if device.type == "cpu" and amx() else "fp32"
+        capability = torch.cuda.get_device_capability(device)
+        return "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
+    return "bf16" if device.type == "cpu" and _bf16_gain() > WORTH_IT else "fp32"
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Within it, products run in `precision`; weights stay fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+    return nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=_DTYPES[precision])
+
+
+class LossScale:
+    """What fp16 losses are multiplied by, so that small gradients do not vanish; 1 in other precisions.
+
+    Doubled after `GROWTH_STEPS` good steps, halved after a step whose gradient overflowed (Micikevicius et al. 2018, section
+    3.2). Lives on the device: nothing waits for it.
+    """
+
+    GROWTH_STEPS = 2000
+
+    def __init__(self, precision: Precision, device: torch.device):
+        self.is_on = precision == "fp16"
+        self.value = torch.full((), 2.0**16 if self.is_on else 1.0, device=device)
+        self._good = torch.zeros((), dtype=torch.int32, device=device)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Stands for ``loss.backward()``."""
+        (loss * self.value if self.is_on else loss).backward()
+
+    def update(self, overflowed: torch.Tensor) -> None:
+        """Take in whether the step's gradient was not finite (1.0 or 0.0)."""
+        if self.is_on:
+            torch._amp_update_scale_(self.value, self._good, overflowed, 2.0, 0.5, self.GROWTH_STEPS)  # type: ignore[attr-defined]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; waits for the device."""
+        return {"value": float(self.value), "good": int(self._good)}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `to_json` gave."""
+        if saved:
+            self.value.fill_(saved["value"])
+            self._good.fill_(saved["good"])
+
+
+def _bf16_gain() -> float:
+    """How much faster than fp32 this CPU multiplies in bf16, by the quickest of several products of a layer's shape."""
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.ones(512, 384, dtype=dtype), torch.ones(1536, 384, dtype=dtype)
+        deadline, best = perf_counter() + PROBE_SECONDS / 2, float("inf")
+        torch.nn.functional.linear(a, b)  # the first one builds the kernel
+        while perf_counter() < deadline:
+            began = perf_counter()
+            torch.nn.functional.linear(a, b)
+            best = min(best, perf_counter() - began)
+        seconds[dtype] = best
+    return seconds[torch.float32] / seconds[torch.bfloat16]

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.protocols import Task
 from fm_notebook.contracts.results import RunResult
 from fm_notebook.contracts.specs import FinetuneSpec
-from fm_notebook.engine import checkpoints, memory, optim
-from fm_notebook.engine.batching import EpochPlan, Examples
-from fm_notebook.engine.precision import Precision
+from fm_notebook.engine import checkpoints, flops, memory, optim
+from fm_notebook.engine.bad_batch import save_bad_batch
+from fm_notebook.engine.batching import Batch, Budget, Examples, Plan, largest_piece, micro_batches, plan_of
+from fm_notebook.engine.distributed import ALONE, World
+from fm_notebook.engine.forward import Forward, Layout
+from fm_notebook.engine.pending import Pending
+from fm_notebook.engine.precision import LossScale, Precision
+from fm_notebook.engine.saving import Writer
 from fm_notebook.engine.state import RunState
-from fm_notebook.engine.step import Gradient, StepFunction, accumulate, clip, example_losses
+from fm_notebook.engine.step import StepFunction, accumulate, weighted_loss
 from fm_notebook.errors import JobFailed, SpecError
 
-CPU_MICRO_BATCH = 16
-"""Unless the user asks for another size: half the memory of 32 (0.3 GB for MiniLM) and less padding at no cost in time."""
+CPU_TOKENS, GPU_TOKENS = 2048, 16384
+"""Tokens that go through the model at once, unless the user asks for another micro-batch: on CPU more saves no time."""
+LARGEST_LOGITS = 2**25
+"""Most logits at once: 128 MB in fp32, of which a language model needs four copies."""
 
 
 def _nothing(model: Any) -> None:
@@ -40,12 +46,18 @@ class Parts:
     ----------
     model : PreTrainedModel
         On its device; trained in place.
+    labels : sequence of str
+        Names of the classes in the order of the model's outputs; empty where there are none.
+    layout : str
+        See `fm_notebook.engine.forward.Forward`.
     checkpoints, result : Path
         Folders of the checkpoints and of the best model at the end.
     seconds : dict
         Wall seconds spent on ``load`` and ``tokenize`` before.
-    step_function, between_steps : callable
-        Seams for other methods of training.
+    plan, parameter_groups, step_function, between_steps
+        Seams for other methods of training: the sampler, the optimiser's groups, the step's gradient, a look in between.
+    world : World
+        The processes that train together.
     """
 
     spec: FinetuneSpec
@@ -54,13 +66,25 @@ class Parts:
     tokenizer: Any
     train: Examples
     held_out: Examples
+    labels: Sequence[str]
     precision: Precision
     checkpoints: Path
     result: Path
+    layout: Layout = "padded"
     provenance: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    plan: Plan | None = None
+    parameter_groups: Callable[[Any, float], list[dict[str, Any]]] = optim.parameter_groups
     step_function: StepFunction = accumulate
     between_steps: Callable[[Any], None] = _nothing
+    world: World = ALONE
+
+
+def budget(model: Any, task: Task, texts: int) -> Budget:
+    """How much goes through `model` at once: at most `texts` texts, and tokens as suit the device and the logits of each."""
+    most = CPU_TOKENS if next(model.parameters()).device.type == "cpu" else GPU_TOKENS
+    each = getattr(model.config, "vocab_size", 1) if task.level == "token" else 1
+    return Budget(texts, min(most, max(1, LARGEST_LOGITS // each)))
 
 
 class Run:
@@ -68,8 +92,10 @@ class Run:
 
     Attributes
     ----------
-    saved_step : int
-        Step of the newest whole checkpoint; -1 without one.
+    pending : Pending
+        Steps whose numbers are not reported yet.
+    taken_step, saved_step : int
+        Step of the newest checkpoint that is being written, and of the newest that is whole; -1 without one.
     evaluation_seconds : float
         What the newest evaluation took; infinite before the first.
     """
@@ -80,24 +106,41 @@ class Run:
         self.metric = spec.metric or next(iter(parts.task.metrics))
         if self.metric not in parts.task.metrics:
             raise SpecError("engine.unknown_metric", metric=self.metric, known=", ".join(parts.task.metrics))
-        self.plan = EpochPlan(len(parts.train), spec.batch_size, spec.seed)
+        self.plan = parts.plan or plan_of(parts.train, spec.batching, spec.batch_size, spec.seed)
         self.total_steps = spec.max_steps or math.ceil(spec.epochs * self.plan.steps_per_epoch)
         self.schedule = optim.schedule(spec.lr_schedule, spec.learning_rate, spec.warmup_steps, self.total_steps)
-        self.optimizer = optim.adamw(optim.parameter_groups(parts.model, spec.weight_decay), spec.learning_rate)
-        self.peak = memory.Peak(self.device)
-        self.saved_step, self.evaluation_seconds = -1, math.inf
-        most = CPU_MICRO_BATCH if self.device.type == "cpu" else spec.batch_size
-        micro = min(spec.micro_batch_size or most, spec.batch_size)
-        self.state = RunState(micro, parts.precision, torch.get_num_threads())
+        self.optimizer = optim.adamw(parts.parameter_groups(parts.model, spec.weight_decay), spec.learning_rate)
+        self.peak, self.pending = memory.Peak(self.device), Pending(self.device)
+        self.taken_step = self.saved_step = -1
+        self.evaluation_seconds, self.cost = math.inf, flops.cost_of(parts.model)
+        self.writer = Writer(parts.checkpoints, spec.keep_checkpoints) if parts.world.is_first else None
+        most = budget(parts.model, parts.task, spec.batch_size)
+        if micro := spec.micro_batch_size:
+            most = Budget(micro, micro * parts.train.tokens.limit)
+        self.state = RunState(most.texts, most.tokens, parts.precision, parts.layout, torch.get_num_threads())
+        self._begin()
         torch.manual_seed(spec.seed)
         parts.model.train()
 
+    def _begin(self) -> None:
+        """What follows from the measured choices."""
+        self.forward = Forward(self.state.precision, self.state.layout)
+        self.scale = LossScale(self.state.precision, self.device)
+        self.scale.restore(self.state.loss_scale)
+
     def resume(self) -> Iterator[ev.Event]:
         """Go to the newest whole checkpoint, if there is one, with its measured choices."""
-        if checkpoint := checkpoints.newest(self.parts.checkpoints):
+        found = checkpoints.find(self.parts.checkpoints)
+        for each in found.passed_over:
+            yield ev.Noted(key=each.note, values=dict(each.values), level="warning")
+        if self.writer:
+            checkpoints.set_aside(found)
+        if checkpoint := found.checkpoint:
             torch.set_num_threads(checkpoint.state.threads)
             checkpoints.restore(checkpoint, self.parts.model, self.optimizer)
-            self.state, self.saved_step = checkpoint.state, checkpoint.state.step
+            self.state = checkpoint.state
+            self.taken_step = self.saved_step = self.state.step
+            self._begin()
             here = checkpoints.versions(self.parts.model)
             changed = [f"{name} {old} → {here[name]}" for name, old in checkpoint.written_by.items() if here[name] != old]
             if changed:
@@ -111,15 +154,21 @@ class Run:
 
         Without dropout, so no generator moves; too little memory is left to the step, which mends it.
         """
-        rows = self.plan.rows(self.state.step)[: self.state.micro_batch_size]
+        batch = self.batch()
+        batch = next(micro_batches(batch, self.state.budget, padded=self.forward.padded))
         self.parts.model.eval()
         try:
-            example_losses(self.parts.model, self.parts.task, self.parts.train, rows, self.state.precision)
+            weighted_loss(self.parts.model, self.parts.task, batch, self.forward)
         except RuntimeError as error:
             if not memory.is_out_of_memory(error):
                 raise
         finally:
             self.parts.model.train()
+
+    def batch(self, step: int | None = None) -> Batch:
+        """The examples of the step after `step` done ones; without it, of the next."""
+        step = self.state.step if step is None else step
+        return self.parts.train.batch(self.plan.rows(step), step // self.plan.steps_per_epoch)
 
     def started(self) -> ev.Started:
         """The event that says so."""
@@ -155,34 +204,54 @@ class Run:
         """At every so many steps, or with each evaluation."""
         every = self.parts.spec.save_every
         due = self.is_evaluated() if every is None else self.state.step > 0 and self.state.step % self._steps(every) == 0
-        return due and self.saved_step != self.state.step
+        return due and self.taken_step != self.state.step
 
-    def try_gradient(self, rows: np.ndarray) -> Gradient | None:
-        """The step's gradient, clipped; None if memory ran out: all is as before, but for smaller micro-batches.
+    def try_gradient(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Loss and gradient norm of the step, still on the device; None if memory ran out: all is as before, but for the budget.
 
         Raises
         ------
         JobFailed
             If one example alone does not fit.
         """
-        parts, before = self.parts, checkpoints.generators()
-        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        parts, message = self.parts, ""
+        parts.world.seed(parts.spec.seed, self.state.step)
+        before = checkpoints.generators()
+        mine = batch if parts.world.size == 1 else batch.take(parts.world.share(len(batch)))
+        loss = torch.zeros((), device=self.device)
         try:
-            loss, tokens = parts.step_function(
-                parts.model, parts.task, parts.train, rows, self.state.micro_batch_size, self.state.precision
-            )
-            return Gradient(float(loss), float(clip(trained, parts.spec.max_grad_norm)), tokens)
+            if len(mine):
+                loss = parts.step_function(parts.model, parts.task, mine, self.forward, self.state.budget, self.scale.backward)
         except RuntimeError as error:
             if not memory.is_out_of_memory(error):
                 raise
             message = str(error).partition("\n")[0]
+        if not parts.world.any(bool(message)):
+            gradients = self._gradients()
+            parts.world.add_up([loss, *gradients])
+            return loss, torch.nn.utils.get_total_norm(gradients) / self.scale.value
         self.optimizer.zero_grad(set_to_none=True)
         checkpoints.set_generators(before)
         memory.free()
-        if self.state.micro_batch_size == 1:
-            raise JobFailed("engine.out_of_memory", step=self.state.step + 1, message=message, saved=max(self.saved_step, 0))
-        self.state.micro_batch_size = min(self.state.micro_batch_size, len(rows)) // 2 or 1
+        largest = largest_piece(batch, self.state.budget, padded=self.forward.padded)
+        if largest == 1:
+            raise JobFailed("engine.out_of_memory", step=self.state.step + 1, message=message, saved=max(self.taken_step, 0))
+        self.state.shrink(largest)
         return None
+
+    def _gradients(self) -> list[torch.Tensor]:
+        """Of all trained parameters; where several processes add theirs up, each has all of them."""
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if self.parts.world.size > 1:
+            for p in trained:
+                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        return [p.grad for p in trained if p.grad is not None]
+
+    def apply(self, loss: torch.Tensor, norm: torch.Tensor, learning_rate: float) -> None:
+        """Step the optimiser with the clipped gradient; weights stay as they are where loss or gradient is not finite."""
+        bad = (~(loss.isfinite() & norm.isfinite())).float()
+        optim.step(self.optimizer, learning_rate, optim.clip_scale(norm, self.parts.spec.max_grad_norm) * self.scale.value, bad)
+        self.scale.update(bad)
 
     def result(self) -> RunResult:
         """What the run came to so far; there has been an evaluation."""
@@ -193,8 +262,43 @@ class Run:
             metrics=state.best.metrics, intervals=state.best.intervals, best_step=state.best.step, steps=state.step,
             metric=self.metric, n_eval=len(self.parts.held_out), seconds=dict(state.seconds),
             examples_per_second=state.examples / seconds, tokens_per_second=state.tokens / seconds,
-            peak_memory_bytes=self.peak.bytes,
+            useful_flops_per_second=self.cost.training(state.tokens, state.squares) / seconds, peak_memory_bytes=self.peak.bytes,
         )  # fmt: skip
+
+    @property
+    def evaluation_budget(self) -> Budget:
+        """Twice the training's: no gradient is kept."""
+        return Budget(4 * self.state.micro_batch_size, 2 * self.state.micro_batch_tokens)
+
+    def save(self) -> None:
+        """Have a checkpoint written beside the next steps."""
+        self.taken_step, self.state.loss_scale = self.state.step, self.scale.to_json()
+        if self.writer:
+            with self.timed("save"):
+                self.writer.save(self.state, self.parts.model, self.optimizer)
+
+    def save_best(self) -> None:
+        """Have the model as it is now written as the best so far."""
+        if self.writer:
+            with self.timed("save"):
+                self.writer.save_best(self.state.step, self.parts.model, self.parts.tokenizer)
+
+    def saved(self, *, wait: bool = False) -> Iterator[ev.CheckpointSaved]:
+        """Tell of the checkpoints that have become whole; if asked, once all are."""
+        if self.writer:
+            for each in self.writer.drain() if wait else self.writer.finished():
+                self.saved_step = each.step
+                yield ev.CheckpointSaved(step=each.step, folder=str(each.folder), seconds=each.seconds)
+
+    def keep_bad_batch(self, step: int) -> None:
+        """Write down the examples of `step`, drawn again, for whoever looks for what made its loss no number."""
+        if self.writer:
+            save_bad_batch(self.parts.checkpoints.parent, step, self.batch(step - 1))
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        if self.writer:
+            self.writer.close()
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:

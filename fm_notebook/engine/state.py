@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pydantic import Field
 
-from fm_notebook.contracts.results import Interval
+from fm_notebook.contracts.results import Interval, Score
 from fm_notebook.contracts.specs import Frozen
+from fm_notebook.engine.batching import Budget
+from fm_notebook.engine.forward import Layout
+from fm_notebook.engine.precision import Precision
 
 
 class Scores(Frozen):
@@ -18,6 +22,12 @@ class Scores(Frozen):
     step: int
     metrics: dict[str, float]
     intervals: dict[str, Interval] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, step: int, scores: Sequence[Score]) -> Scores:
+        """`scores` of the weights after `step` steps."""
+        intervals = {score.name: score.interval for score in scores if score.interval}
+        return cls(step=step, metrics={score.name: score.value for score in scores}, intervals=intervals)
 
 
 @dataclass
@@ -28,7 +38,7 @@ class RunState:
     ----------
     step : int
         Optimiser steps done; with the seed, it is also the place in the plan of batches.
-    micro_batch_size, precision, threads : int, str, int
+    micro_batch_size, micro_batch_tokens, precision, layout, threads : int, int, str, str, int
         Measured choices: taken once, kept for the whole run, so that a resume repeats every bit.
     best, last : Scores or None
         The best evaluation by the run's metric (the earliest of equals), and the newest.
@@ -36,12 +46,16 @@ class RunState:
         Evaluations since `best`.
     seconds : dict
         Wall seconds by phase.
-    examples, tokens : int
-        Trained on, counted again each epoch.
+    examples, tokens, squares : int
+        Texts, tokens and squared lengths of texts trained on, counted again each epoch.
+    loss_scale : dict
+        See `fm_notebook.engine.precision.LossScale`.
     """
 
     micro_batch_size: int
-    precision: Literal["fp32", "bf16"]
+    micro_batch_tokens: int
+    precision: Precision
+    layout: Layout
     threads: int
     step: int = 0
     best: Scores | None = None
@@ -50,6 +64,18 @@ class RunState:
     seconds: dict[str, float] = field(default_factory=dict)
     examples: int = 0
     tokens: int = 0
+    squares: int = 0
+    loss_scale: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def budget(self) -> Budget:
+        """How much goes through the model at once."""
+        return Budget(self.micro_batch_size, self.micro_batch_tokens)
+
+    def shrink(self, largest: int) -> None:
+        """Halve the budget, `largest` texts having been the most that met."""
+        smaller = self.budget.halved(largest)
+        self.micro_batch_size, self.micro_batch_tokens = smaller.texts, smaller.tokens
 
     def record(self, scores: Scores, metric: str, goal: Literal["max", "min"]) -> bool:
         """Take in the evaluation of this step; True if it is the best so far."""

@@ -84,7 +84,7 @@ def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, 
         pad_id=tokenizer.pad_token_id or 0,
         limit=max_length,
         truncated=sum(part.truncated for part in parts),
-        unknown=_count_unknown(tokenizer, ids),
+        unknown=count_unknown(tokenizer, ids),
         plain=max(0, len(ids) - special),
     )
 
@@ -100,7 +100,11 @@ class _Part:
 def _chunks(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[tuple[list[str], list[str] | None]]:
     for start in range(0, len(texts), CHUNK):
         stop = start + CHUNK
-        yield list(texts[start:stop]), None if pairs is None else list(pairs[start:stop])
+        yield _strings(texts[start:stop]), None if pairs is None else _strings(pairs[start:stop])
+
+
+def _strings(texts: Any) -> list[str]:
+    return texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)  # Arrow's own rows are no str
 
 
 def _chunk(tokenizer: Any, texts: list[str], pairs: list[str] | None, max_length: int) -> _Part:
@@ -131,7 +135,8 @@ def _count_truncated(
     return sum(len(row) > limit for row in again["input_ids"])
 
 
-def _count_unknown(tokenizer: Any, ids: np.ndarray) -> int:
+def count_unknown(tokenizer: Any, ids: np.ndarray) -> int:
+    """How many of `ids` are the unknown token."""
     unknown = tokenizer.unk_token_id
     framing = {
         tokenizer.bos_token_id,

@@ -21,6 +21,10 @@ def plain(evaluation: Evaluation) -> str:
     """The evaluation as text."""
     lines = [_title(evaluation), *notices(evaluation)]
     lines += [f"  {name:<18} {value:>8}  {between:<15}  n = {n}" for name, value, between, n in _scores(evaluation)]
+    if evaluation.partial:
+        lines.append("  " + ", ".join(f"{name} {count}" for name, count in _partial(evaluation)))
+    if not evaluation.classes:
+        return "\n".join(lines)
     header = tuple(messages.text(f"evaluation.{key}") for key in ("class", "precision", "recall", "f1", "support"))
     rows = [header, *_classes(evaluation)]
     width = max(len(row[0]) for row in rows)
@@ -56,9 +60,13 @@ def _parts(evaluation: Evaluation) -> Iterator[str]:
     yield markup.bullets(notices(evaluation))
     columns = [messages.text(f"panel.column.{key}") for key in ("metric", "value", "interval", "n")]
     yield markup.table(columns, _scores(evaluation), messages.text("evaluation.scores"))
-    header = [messages.text(f"evaluation.{key}") for key in ("class", "precision", "recall", "f1", "support")]
-    yield markup.table(header, _classes(evaluation), messages.text("evaluation.classes"))
-    yield _confusion(evaluation)
+    if evaluation.classes:
+        header = [messages.text(f"evaluation.{key}") for key in ("class", "precision", "recall", "f1", "support")]
+        yield markup.table(header, _classes(evaluation), messages.text("evaluation.classes"))
+    if evaluation.partial:
+        header = [messages.text(f"evaluation.{key}") for key in ("entities", "count")]
+        yield markup.table(header, _partial(evaluation), messages.text("evaluation.partly"))
+    yield _confusion(evaluation) if evaluation.confusion else _picture(evaluation)
 
 
 def _title(evaluation: Evaluation) -> str:
@@ -103,6 +111,24 @@ def _confusion(evaluation: Evaluation) -> str:
         rows = [(str(i), evaluation.labels[i]) for i in chosen]
         said += markup.details(messages.text("evaluation.numbered"), markup.table(header, rows))
     return markup.image(picture) + said
+
+
+def _partial(evaluation: Evaluation) -> list[tuple[str, str]]:
+    return [(messages.text(f"evaluation.partial.{name}"), f"{count:,}") for name, count in evaluation.partial.items()]
+
+
+def _picture(evaluation: Evaluation) -> str:
+    """Of a task without a confusion matrix: F1 by class, predicted against true numbers, or the spread of perplexity."""
+    from fm_notebook.figures import bars, perplexities, scatter
+
+    if evaluation.classes:
+        picture = bars.bars(evaluation.classes)
+    elif evaluation.points:
+        true, predicted = zip(*evaluation.points, strict=True)
+        picture = scatter.scatter(true, predicted)
+    else:
+        picture = perplexities.perplexities(evaluation.text_perplexities)
+    return markup.image(picture) if picture else ""
 
 
 def _notice(key: str, **values: object) -> str:

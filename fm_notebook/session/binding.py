@@ -23,7 +23,10 @@ from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.session import models, store
 
 _VERSIONS = ("fm_notebook", "torch", "transformers", "tokenizers")
-_WHICH_ROWS = frozenset({"train", "eval", "eval_split", "text", "text_pair", "label"})
+_COLUMNS = ("text", "text_pair", "label", "prompt", "completion", "messages", "problem")
+_WHICH_ROWS = frozenset({"train", "eval", "eval_split", *_COLUMNS})
+_LEARNING_RATES = {"lora": 2e-4, "prompt_tuning": 1e-2, "freeze": 1e-3}
+"""What is usual where few weights learn, far above full fine-tuning's."""
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
@@ -81,13 +84,17 @@ def bind_finetune(given: Fields) -> Bound:
     base = collect.attempt("base", lambda: _base_of(given["base"])) if "base" in given else None
     live: dict[str, Any] = {}
     spec = collect.validate(FinetuneSpec, _values_of(given, base, live, collect))
+    if spec is not None:
+        spec = collect.attempt("lora", lambda spec=spec: _partly_trained(spec, given, base))
     rows = None
-    if spec is not None and not collect.names & (_WHICH_ROWS - {"eval_split"}):
-        collect.attempt("metric", lambda spec=spec: _check_task(spec, given))
-        if base is not None and not _WHICH_ROWS & set(given):
-            rows = collect.attempt("base", lambda spec=spec: _rows_of_base(spec, base))
-        else:
+    task = collect.attempt("task", lambda spec=spec: _task(spec.task, given.get("task"))) if spec is not None else None
+    if spec is not None and task is not None and not collect.names & (_WHICH_ROWS - {"eval_split"}):
+        if base is None or _WHICH_ROWS & set(given) or spec.task != getattr(base.spec, "task", ""):
             rows = collect.attempt("train", lambda spec=spec: _rows_of(spec, given, base, collect.lines))
+        else:
+            rows = collect.attempt("base", lambda spec=spec: _rows_of_base(spec, base))
+        if rows is not None:  # which metrics there are depends on what the rows hold
+            collect.attempt("metric", lambda rows=rows: _check_metric(rows[0], given))
     elif "train" in given:
         collect.attempt("train", lambda: _can_be_read(given["train"]))
     collect.raise_all()
@@ -95,7 +102,7 @@ def bind_finetune(given: Fields) -> Bound:
     spec, tables, facts = rows
     _check_weights(spec, facts, collect.lines)
     if spec.metric is None:
-        spec = spec.model_copy(update={"metric": next(iter(_task(spec.task).metrics))})
+        spec = spec.model_copy(update={"metric": next(iter(_task(spec.task).configure(spec).metrics))})
     return Bound(spec, facts, tables, live)
 
 
@@ -107,7 +114,7 @@ def bind_evaluate(given: Fields) -> Bound:
     run = store.lookup(str(Path(model.location).parent)) if model and model.kind == "run" else None
     values: dict[str, Any] = {"run": str(run.path)} if run else {}
     if run and isinstance(run.spec, FinetuneSpec):
-        same = ("task", "text", "text_pair", "label", "max_length", "device", "precision", "trust_remote_code", "allow_pickle")
+        same = ("task", *_COLUMNS, "max_length", "device", "precision", "trust_remote_code", "allow_pickle")
         values |= {name: getattr(run.spec, name) for name in same}
     values |= {name: _plain(each.value) for name, each in given.items() if name not in {"model", "tokenizer", "data"}}
     values |= {"model": model, "data": DataRef(source=given["data"].source or "data", kind="value")}
@@ -120,11 +127,10 @@ def bind_evaluate(given: Fields) -> Bound:
     collect.raise_all()
     assert spec is not None
     assert rows is not None
-    spec = spec.model_copy(update={"data": rows.ref})
-    counts = _label_counts(rows.table, len(rows.labels))
+    spec = spec.model_copy(update={"data": rows.ref, **_problem(rows.kind)})
     facts = DataFacts(
         labels=list(rows.labels), train_rows=0, eval_rows=rows.table.num_rows, train_label_counts=[],
-        eval_label_counts=counts, missing_rows=rows.missing_rows,
+        eval_label_counts=rows.label_counts, missing_rows=rows.missing_rows,
     )  # fmt: skip
     return Bound(spec, facts, {"eval": rows.table}, live)
 
@@ -188,17 +194,14 @@ class _Faults:
         if not self.found:
             return
         kind = self._kinds[0] if len(self._kinds) == 1 else SpecError
-        ordered = sorted(self.found, key=lambda fault: fault.line or 10**6)
-        error = kind(faults=ordered)
+        error = kind(faults=sorted(self.found, key=lambda fault: fault.line or 10**6))
         self.found = []
         raise error
 
 
 def _base_of(given: Assigned) -> JobFolder:
     folder = getattr(given.value, "folder", None)
-    if isinstance(folder, Path):
-        return JobFolder(folder)
-    return store.find(str(given.value))
+    return JobFolder(folder) if isinstance(folder, Path) else store.find(str(given.value))
 
 
 def _model(name: str, given: Assigned, live: dict[str, Any]) -> ModelRef:
@@ -214,11 +217,11 @@ def _rows_of(spec: FinetuneSpec, given: Fields, base: JobFolder | None, lines: d
     train = given["train"] if "train" in given or base is None else _read_again(base, "train")
     judged = given.get("eval") or (_read_again(base, "eval") if base is not None and spec.eval is not None else Assigned(None))
     data = prepare_training(
-        train.value, judged.value, text=spec.text, text_pair=spec.text_pair, label=spec.label,
+        train.value, judged.value, reading=_task(spec.task).reading(spec),
         order=models.labels(spec.model), eval_split=spec.eval_split, seed=spec.seed,
         sources={"train": train.reference, "eval": judged.reference}, lines=lines,
     )  # fmt: skip
-    spec = spec.model_copy(update={"train": data.train_ref, "eval": data.eval_ref})
+    spec = spec.model_copy(update={"train": data.train_ref, "eval": data.eval_ref, **_problem(data.kind)})
     return spec, {"train": data.train, "eval": data.eval}, data.facts
 
 
@@ -231,7 +234,7 @@ def _can_be_read(train: Assigned) -> None:
 
 def _rows_of_base(spec: FinetuneSpec, base: JobFolder) -> _TrainingRows:
     """The very rows of the base, split and all, so that two runs are compared on the same ones."""
-    from fm_notebook.data.prepare import load
+    from fm_notebook.data.stored import load
 
     if not base.train_rows.exists():
         raise SpecError("spec.base_rows", base=base.path.name)
@@ -249,25 +252,38 @@ def _evaluation_rows(spec: EvaluateSpec, given: Assigned, lines: dict[str, int])
     from fm_notebook.data.prepare import prepare_rows
 
     return prepare_rows(
-        given.value, labels=models.labels(spec.model), text=spec.text, text_pair=spec.text_pair, label=spec.label,
+        given.value, labels=models.labels(spec.model), reading=_task(spec.task).reading(spec),
         source=given.reference, line=lines.get("data"),
     )  # fmt: skip
 
 
-def _check_task(spec: FinetuneSpec, given: Fields) -> None:
-    known = list(_task(spec.task, given.get("task")).metrics)
+def _problem(kind: str) -> dict[str, str]:
+    """What ``problem = "auto"`` came to, so that a run is evaluated as it was trained."""
+    return {"problem": kind} if kind in {"single-label", "multi-label", "regression"} else {}
+
+
+def _check_metric(spec: FinetuneSpec, given: Fields) -> None:
+    known = list(_task(spec.task).configure(spec).metrics)
     if spec.metric is not None and spec.metric not in known:
-        line = given["metric"].line if "metric" in given else None
-        raise SpecError(
-            "spec.metric", line=line, metric=spec.metric, known=", ".join(known), hint=did_you_mean(spec.metric, known)
-        )
+        line, hint = given["metric"].line if "metric" in given else None, did_you_mean(spec.metric, known)
+        raise SpecError("spec.metric", line=line, metric=spec.metric, known=", ".join(known), hint=hint)
+
+
+def _partly_trained(spec: FinetuneSpec, given: Fields, base: JobFolder | None) -> FinetuneSpec:
+    """`spec` with the learning rate of its way of training, if none is given; at most one way."""
+    chosen = [name for name in _LEARNING_RATES if getattr(spec, name)]
+    if len(chosen) > 1:
+        line = max((given[name].line or 0 for name in chosen if name in given), default=0) or None
+        raise SpecError("spec.one_of", line=line, fields=", ".join(chosen), first=chosen[0])
+    if not chosen or "learning_rate" in given or base is not None:
+        return spec
+    return spec.model_copy(update={"learning_rate": _LEARNING_RATES[chosen[0]]})
 
 
 def _check_weights(spec: FinetuneSpec, facts: DataFacts, lines: dict[str, int]) -> None:
     unknown = sorted(set(spec.class_weight) - set(facts.labels)) if isinstance(spec.class_weight, dict) else []
     if unknown:
-        hint = did_you_mean(unknown[0], facts.labels)
-        line = lines.get("class_weight")
+        line, hint = lines.get("class_weight"), did_you_mean(unknown[0], facts.labels)
         raise SpecError("spec.class_weight_label", line=line, label=unknown[0], known=", ".join(facts.labels), hint=hint)
 
 
@@ -279,11 +295,6 @@ def _task(name: str, given: Assigned | None = None):
     except FMError as error:
         fault = error.faults[0]
     raise SpecError(fault.key, line=given.line if given else None, **fault.values)
-
-
-def _label_counts(table: Any, classes: int) -> list[int]:
-    counted = {row["values"]: row["counts"] for row in table.column("label").value_counts().to_pylist()}
-    return [int(counted.get(i, 0)) for i in range(classes)]
 
 
 def _plain(value: Any) -> Any:

@@ -74,7 +74,7 @@ def pack(run: Run, file: Path, *, weights: bool) -> Path:
     members = [run.folder / name for name in (*_SMALL, "job.json")]
     members += [path for path in run.folder.glob("evaluations/*/*") if path.name in {*_SMALL, "job.json"}]
     if weights:
-        members += [path for path in run.folder.glob("model/*") if path.is_file()]
+        members += [path for path in run.folder.glob("model/**/*") if path.is_file()]
     file.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in members:
@@ -123,6 +123,6 @@ def _is_ours(member: zipfile.ZipInfo) -> bool:
     known = (
         (len(parts) == 1 and parts[0] in {*_SMALL, "job.json"})
         or (len(parts) == 3 and parts[0] == "evaluations" and parts[1].isdigit() and parts[2] in {*_SMALL, "job.json"})
-        or (len(parts) == 2 and parts[0] == "model" and parts[1] not in {".", ".."})
+        or (parts[0] == "model" and (len(parts) == 2 or (len(parts) == 3 and parts[1] == "adapter")) and "." not in parts)
     )
     return known and ".." not in parts and member.file_size <= (_LARGEST_BYTES if parts[0] != "model" else 1 << 40)

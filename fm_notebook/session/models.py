@@ -99,7 +99,8 @@ def labels(ref: ModelRef) -> tuple[str, ...] | None:
 def folder_hash(folder: Path) -> str:
     """SHA-256 (hex) of all that a model folder's answers depend on: weights, configuration and tokenizer."""
     whole = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.suffix in _MODEL_FILES and path.is_file()):
+    files = [*folder.iterdir(), *folder.glob("adapter/*")]
+    for path in sorted(path for path in files if path.suffix in _MODEL_FILES and path.is_file()):
         status = path.stat()
         whole.update(path.name.encode())
         whole.update(_file_hash(path, status.st_size, status.st_mtime_ns))

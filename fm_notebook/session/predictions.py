@@ -42,7 +42,7 @@ def predict(name: str, spec: PredictSpec, texts: object, labels: Sequence[str]) 
         job.wait()
         if failure := job.failure():
             raise failure
-        return _frame(job.jobfolder.predictions, labels)
+        return _frame(job.jobfolder.predictions)
     except WaitInterrupted as interrupted:
         interrupted.given_up = True
         raise
@@ -68,14 +68,7 @@ def _table(texts: object) -> pa.Table:
     return pa.table({**arrays, "row": pa.array(range(len(values)), pa.int64())})
 
 
-def _frame(path: Any, labels: Sequence[str]) -> pd.DataFrame:
-    import numpy as np
-    import pandas as pd
+def _frame(path: Any) -> pd.DataFrame:
+    from fm_notebook.data.stored import load
 
-    from fm_notebook.data.prepare import load
-
-    table = load(path).sort_by("row")
-    probabilities = np.asarray(table.column("probabilities").to_pylist(), dtype=np.float64)
-    frame = pd.DataFrame(probabilities, columns=list(labels))
-    frame.insert(0, "label", [labels[i] for i in probabilities.argmax(axis=1)], allow_duplicates=True)
-    return frame
+    return load(path).sort_by("row").drop_columns(["row"]).to_pandas()

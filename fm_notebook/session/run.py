@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_HEADS = ("ForTokenClassification", "ForMaskedLM", "ForPreTraining", "ForCausalLM")
+
+
 class Run:
     """A fine-tuning run: watch it, control it, use its model.
 
@@ -169,7 +172,7 @@ class Run:
         self.job.command("cancel")
 
     def predict(self, texts: str | Sequence[str] | Sequence[tuple[str, str]] | pd.Series) -> pd.DataFrame:
-        """The class of each text and the probability of every class.
+        """What the model says of each text: its class and the probability of every class, its entities, its completion, …
 
         Parameters
         ----------
@@ -178,12 +181,13 @@ class Run:
         Returns
         -------
         pandas.DataFrame
-            N rows in the order of `texts`: ``label``, then a column for each of the C classes with its probability (0 to 1).
+            N rows in the order of `texts`, with the columns of the task's ``predictions``: for classification ``label``, then a
+            column for each of the C classes with its probability (0 to 1).
         """
         from fm_notebook.session.predictions import predict
 
         self._needs_model()
-        same = {name: getattr(self.spec, name) for name in ("task", "max_length", "device", "precision")}
+        same = {name: getattr(self.spec, name) for name in ("task", "problem", "max_length", "device", "precision", "packing")}
         trust = {name: getattr(self.spec, name) for name in ("trust_remote_code", "allow_pickle")}
         model = models.resolve(self, source=self.name)
         return predict(self.name, PredictSpec(model=model, run=str(self.folder), **same, **trust), texts, self.data.labels)
@@ -191,11 +195,13 @@ class Run:
     def load(self) -> tuple[Any, Any]:
         """The model and tokenizer, in this very process: imports torch, and costs the memory."""
         self._needs_model()
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        import transformers
 
-        trust = self.spec.trust_remote_code
-        model = AutoModelForSequenceClassification.from_pretrained(self.folder / "model", trust_remote_code=trust)
-        return model.eval(), AutoTokenizer.from_pretrained(self.folder / "model", trust_remote_code=trust)
+        folder, trust = self.folder / "model", self.spec.trust_remote_code
+        named = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust).architectures[0]
+        head = next((head for head in _HEADS if named.endswith(head)), "ForSequenceClassification")
+        model = getattr(transformers, f"AutoModel{head}").from_pretrained(folder, trust_remote_code=trust)
+        return model.eval(), transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
 
     def export(self, folder: str | Path) -> Path:
         """Write a plain transformers folder: safetensors, tokenizer, and a model card with provenance.

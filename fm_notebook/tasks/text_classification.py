@@ -1,28 +1,62 @@
-"""One label a text, or a pair of texts."""
+"""One label a text, any number of labels, or a number; for texts or pairs of texts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
-    from fm_notebook.contracts.results import Score
+    from fm_notebook.contracts.protocols import Outputs
+    from fm_notebook.contracts.results import Report
+    from fm_notebook.data.reading import Reading
+    from fm_notebook.engine.batching import Examples
     from fm_notebook.engine.models import Loaded, ModelSource
 
+Problem = Literal["single-label", "multi-label", "regression"]
+_METRICS: Mapping[Problem, Mapping[str, Literal["max", "min"]]] = {
+    "single-label": {"macro_f1": "max", "accuracy": "max", "loss": "min"},
+    "multi-label": {"macro_f1": "max", "micro_f1": "max", "subset_accuracy": "max", "loss": "min"},
+    "regression": {"rmse": "min", "mae": "min", "spearman": "max", "loss": "min"},
+}
 
+_MOST_POINTS = 2000
+
+
+@dataclass(frozen=True)
 class TextClassification:
-    """Cross-entropy over C classes; each text has exactly one."""
+    """Cross-entropy over C classes; with several labels a text binary cross-entropy of each; for numbers the squared error."""
 
+    problem: Problem = "single-label"
+    class_weight: Any = None
     name = "text-classification"
-    metrics: Mapping[str, Literal["max", "min"]] = {"macro_f1": "max", "accuracy": "max", "loss": "min"}
+    level: Literal["text"] = "text"
+
+    @property
+    def metrics(self) -> Mapping[str, Literal["max", "min"]]:
+        """By problem."""
+        return _METRICS[self.problem]
+
+    def configure(self, spec: Any) -> TextClassification:
+        """For the problem and class weights of `spec`."""
+        problem = spec.problem if spec.problem != "auto" else "single-label"
+        return TextClassification(problem, getattr(spec, "class_weight", None))
+
+    def reading(self, spec: Any) -> Reading:
+        """A text or a pair, and its label."""
+        from fm_notebook.data.reading import Reading
+
+        return Reading(kind=spec.problem, text=spec.text, text_pair=spec.text_pair, label=spec.label)
 
     def load_model(self, source: ModelSource, labels: Sequence[str] | None) -> Loaded:
-        """The model with a head of C logits; with ``labels=None`` its own head."""
+        """The model with a head of C logits (one for numbers); with ``labels=None`` its own head."""
         from fm_notebook.engine import models
 
-        return models.load_classifier(source, labels)
+        kind = {"single-label": "single_label_classification", "multi-label": "multi_label_classification"}
+        return models.load_classifier(source, labels, kind.get(self.problem, "regression"))
 
     def has_head(self, source: ModelSource) -> bool:
         """Whether the weights come with a head for this task."""
@@ -30,47 +64,107 @@ class TextClassification:
 
         return models.has_head(source)
 
-    def example_losses(self, logits: Any, batch: Mapping[str, Any]) -> Any:
-        """Cross-entropy of each example, shape ``(B,)``, from logits ``(B, C)`` and ``batch["labels"]`` ``(B,)``."""
-        from torch.nn.functional import cross_entropy
+    def encode(self, rows: pa.Table, tokenizer: Any, labels: Sequence[str], *, max_length: int) -> Examples:
+        """Texts with their class numbers ``(N,)``, labels as 0 and 1 ``(N, C)``, or numbers ``(N,)``."""
+        from fm_notebook.engine.batching import Examples
+        from fm_notebook.engine.tokens import tokenize
 
-        return cross_entropy(logits, batch["labels"], reduction="none")
+        pairs = rows["text_pair"] if "text_pair" in rows.column_names else None
+        tokens = tokenize(tokenizer, rows["text"], pairs, max_length)
+        targets = self._targets(rows, len(labels))
+        return Examples(tokens, targets, self.weights(targets, labels), rows["row"].to_numpy())
 
-    def example_weights(self, targets: np.ndarray, labels: Sequence[str], class_weight: Any) -> np.ndarray:
+    def _targets(self, rows: pa.Table, classes: int) -> np.ndarray:
+        import numpy as np
+
+        if "label" not in rows.column_names:
+            return np.full(len(rows), -1, np.int64)
+        if self.problem == "regression":
+            return rows["label"].to_numpy().astype(np.float32)
+        if self.problem == "single-label":
+            return rows["label"].to_numpy().astype(np.int64)
+        lists = rows["label"].combine_chunks()
+        several = np.zeros((len(rows), classes), np.float32)
+        several[np.repeat(np.arange(len(rows)), np.diff(lists.offsets)), lists.flatten()] = 1
+        return several
+
+    def weights(self, targets: np.ndarray, labels: Sequence[str]) -> np.ndarray:
         """Weight of each example's loss, shape ``(N,)``.
 
-        Parameters
-        ----------
-        targets : ndarray of int, shape (N,)
-        labels : sequence of str, length C
-        class_weight : "balanced", dict or None
-            ``balanced`` is ``N / (C n_c)`` as in scikit-learn; a dict gives weights by label, 1 where it is silent.
+        By the spec's ``class_weight``: ``balanced`` is ``N / (C n_c)`` as in scikit-learn; a dict gives weights by label, 1 where
+        it is silent.
         """
         import numpy as np
 
-        if class_weight is None:
+        if self.class_weight is None or self.problem != "single-label":
             return np.ones(len(targets), np.float32)
-        if class_weight == "balanced":
+        if self.class_weight == "balanced":
             counts = np.bincount(targets, minlength=len(labels))
             weights = len(targets) / (len(labels) * np.maximum(counts, 1))
         else:
-            weights = np.array([class_weight.get(label, 1.0) for label in labels])
+            weights = np.array([self.class_weight.get(label, 1.0) for label in labels])
         return weights[targets].astype(np.float32)
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Softmax over classes in float64, shape ``(N, C)``."""
-        import numpy as np
+    def losses(self, logits: Any, targets: Any) -> Any:
+        """Loss of each example, shape ``(B,)``, from logits ``(B, C)``."""
+        from torch.nn import functional
 
-        powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        if self.problem == "regression":
+            return (logits[:, 0] - targets) ** 2
+        if self.problem == "multi-label":
+            return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1)
+        return functional.cross_entropy(logits, targets, reduction="none")
+
+    def keep(self, logits: Any, targets: Any) -> Mapping[str, Any]:
+        """The logits."""
+        del targets
+        return {"logits": logits}
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """In float64, shape ``(N, C)``: softmax over classes, or of several labels the sigmoid of each; numbers as they are."""
+        import numpy as np
+        from scipy.special import expit
+
+        logits = logits.astype(np.float64)
+        if self.problem == "regression":
+            return logits
+        if self.problem == "multi-label":
+            return expit(logits)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         return powers / powers.sum(axis=1, keepdims=True)
 
-    def score(self, logits: np.ndarray, targets: np.ndarray, *, seed: int) -> list[Score]:
-        """Accuracy and macro F1 of the likeliest classes, with intervals."""
-        from fm_notebook.metrics.classification import evaluate
+    def report(self, outputs: Outputs, labels: Sequence[str], *, seed: int) -> Report:
+        """Scores of the likeliest classes, of each label at 0.5, or of the numbers."""
+        from fm_notebook.contracts.results import Report, Score
+        from fm_notebook.metrics import classification, multilabel, regression
+        from fm_notebook.metrics.intervals import mean_t
 
-        labels = [str(i) for i in range(logits.shape[1])]
-        found = evaluate(self.probabilities(logits), targets, labels, seed=seed).scores
-        return [score for score in found if score.name in self.metrics and score.name != "loss"]
+        given = self.probabilities(outputs.values["logits"])
+        if self.problem == "regression":
+            errors = (given[:, 0] - outputs.targets) ** 2
+            loss = Score(name="loss", value=float(errors.mean()), n=len(errors), interval=mean_t(errors))
+            scores = [*regression.evaluate(given[:, 0], outputs.targets, seed=seed), loss]
+            some = slice(None, None, -(-len(given) // _MOST_POINTS))
+            return Report(scores=scores, points=list(zip(outputs.targets[some].tolist(), given[some, 0].tolist(), strict=True)))
+        judge = multilabel.evaluate if self.problem == "multi-label" else classification.evaluate
+        found = judge(given, outputs.targets, labels, seed=seed)
+        return Report(scores=found.scores, classes=found.classes, confusion=getattr(found, "confusion", []))
+
+    def predictions(self, outputs: Outputs, rows: pa.Table, labels: Sequence[str]) -> pa.Table:
+        """Column ``label`` and the probability of each class; of several labels a list; for numbers ``value``."""
+        import pyarrow as pa
+
+        del rows
+        given = self.probabilities(outputs.values["logits"])
+        if self.problem == "regression":
+            return pa.table({"value": given[:, 0]})
+        if self.problem == "multi-label":
+            chosen = [[labels[i] for i in row.nonzero()[0]] for row in given >= 0.5]
+            first = ("labels", pa.array(chosen, pa.list_(pa.large_string())))
+        else:
+            first = ("label", pa.array([labels[i] for i in given.argmax(axis=1)], pa.large_string()))
+        columns = [first, *((label, pa.array(given[:, i])) for i, label in enumerate(labels))]
+        return pa.Table.from_arrays([column for _, column in columns], names=[name for name, _ in columns])
 
 
 task = TextClassification()

@@ -1,21 +1,26 @@
-"""What fine-tuning and scoring have in common: a model, a tokenizer and tokens, with notes on what should be known."""
+"""What fine-tuning and scoring have in common: rows made examples for a model, with notes on what should be known."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+
+import pyarrow as pa
 
 from fm_notebook.contracts.events import Noted
+from fm_notebook.contracts.protocols import Task
+from fm_notebook.engine import families
+from fm_notebook.engine.batching import Examples
+from fm_notebook.engine.forward import Layout
 from fm_notebook.engine.models import Loaded, longest_text
-from fm_notebook.engine.tokens import Tokens, tokenize
+from fm_notebook.engine.tokens import Tokens
 from fm_notebook.errors import DataError, ModelError
-from fm_notebook.worker.rows import Rows
 
 UNKNOWN_WARNING = 0.05
 """Share of unknown tokens from which the tokenizer does not fit the language."""
 
 
-def tokens_of(rows: Rows, loaded: Loaded, tokenizer: object, max_length: int) -> Tokens:
-    """`rows` tokenised for the model, cut at `max_length` or at what the model takes, if that is less.
+def encode(task: Task, rows: pa.Table, loaded: Loaded, tokenizer: object, labels: Sequence[str], max_length: int) -> Examples:
+    """`rows` as examples for the model, cut at `max_length` or at what the model takes, if that is less.
 
     Raises
     ------
@@ -26,12 +31,28 @@ def tokens_of(rows: Rows, loaded: Loaded, tokenizer: object, max_length: int) ->
     """
     if not len(rows):
         raise DataError("engine.no_rows")
-    limit = min(max_length, longest_text(loaded.model, tokenizer))
-    tokens = tokenize(tokenizer, rows.texts, rows.pairs, limit)
+    longest = longest_text(loaded.model, tokenizer) - families.virtual_tokens(loaded.model)
+    examples = task.encode(rows, tokenizer, labels, max_length=min(max_length, longest))
     known = loaded.model.get_input_embeddings().num_embeddings
-    if (largest := int(tokens.ids.max(initial=0))) >= known:
+    if (largest := int(examples.tokens.ids.max(initial=0))) >= known:
         raise ModelError("weights.tokenizer_too_large", largest=largest, known=known)
-    return tokens
+    return examples
+
+
+def layout(loaded: Loaded, asked: str) -> Generator[Noted, None, Layout]:
+    """Make the model ready for the layout that is `asked` for, and say so where packing cannot be.
+
+    Returns
+    -------
+    Layout
+    """
+    if asked == "auto" and families.can_pack(loaded.model):
+        families.enable(loaded.model)
+        return "packed"
+    families.disable(loaded.model)
+    if asked == "auto":
+        yield Noted(key="padded", values={"architecture": loaded.model.config.model_type})
+    return "padded"
 
 
 def notes(tokens: Sequence[Tokens], max_length: int) -> Iterator[Noted]:

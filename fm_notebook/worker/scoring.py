@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from fm_notebook.contracts import events as ev
-from fm_notebook.contracts.protocols import ReadCommand
+from fm_notebook.contracts.protocols import Generates, Outputs, ReadCommand, Task
 from fm_notebook.contracts.results import Evaluation
 from fm_notebook.contracts.specs import EvaluateSpec, PredictSpec
-from fm_notebook.data.fingerprint import text_hashes
-from fm_notebook.engine import models, precision
-from fm_notebook.engine.evaluation import outputs
+from fm_notebook.data.fingerprint import row_hashes
+from fm_notebook.data.stored import load
+from fm_notebook.engine import evaluation, models, precision
+from fm_notebook.engine.forward import Forward
 from fm_notebook.engine.models import Loaded
+from fm_notebook.engine.run import budget
 from fm_notebook.engine.tokens import Tokens
 from fm_notebook.errors import ModelError
 from fm_notebook.jobs.folder import JobFolder
-from fm_notebook.metrics import classification
 from fm_notebook.tasks import tasks
 from fm_notebook.worker import assembly, models_loaded
 from fm_notebook.worker.provenance import provenance
-from fm_notebook.worker.rows import Rows, read_rows, write_predictions
+from fm_notebook.worker.rows import write_predictions
 from fm_notebook.worker.training import TRAINED, source_of
 
 GENERIC = "LABEL_"
@@ -36,72 +39,107 @@ Scoring = EvaluateSpec | PredictSpec
 def evaluate(folder: JobFolder, spec: EvaluateSpec, command: ReadCommand) -> Iterator[ev.Event]:
     """Score the model on the folder's labelled rows."""
     began = perf_counter()
-    labels = folder.facts.labels
-    scored = yield from _score(folder, spec, labels, command)
+    scored = yield from _score(folder, spec, folder.facts.labels, command)
     if scored is None:
         yield ev.Ended(state="cancelled")
         return
-    found = classification.evaluate(scored.probabilities, scored.rows.targets, scored.labels, seed=spec.seed)
-    evaluation = Evaluation(
-        model=spec.model.source, run=Path(spec.run).name if spec.run else None, data=spec.data,
+    found = scored.task.report(scored.outputs, scored.labels, seed=spec.seed)
+    made = Evaluation(
+        model=spec.model.source, run=Path(spec.run).name if spec.run else None, data=spec.data, task=spec.task,
         labels=scored.labels, n=len(scored.rows),
         missing_rows=folder.facts.missing_rows, scores=found.scores, classes=found.classes, confusion=found.confusion,
+        partial=found.partial, points=found.points, text_perplexities=found.text_perplexities,
         trained_rows=_trained_rows(spec, scored.rows), untrained_head=bool(scored.loaded.fresh),
         truncated_share=scored.tokens.truncated_share, unknown_share=scored.tokens.unknown_share, seed=spec.seed,
         seconds=perf_counter() - began, spec=spec.model_dump(mode="json"),
     )  # fmt: skip
-    yield ev.Ended(state="finished", evaluation=evaluation)
+    yield ev.Ended(state="finished", evaluation=made)
 
 
 def predict(folder: JobFolder, spec: PredictSpec, command: ReadCommand) -> Iterator[ev.Event]:
-    """Write the class probabilities of the folder's rows."""
-    labels = folder.facts.labels if (folder.path / "facts.json").is_file() else None
-    scored = yield from _score(folder, spec, labels, command)
-    yield ev.Ended(state="cancelled" if scored is None else "finished")
+    """Write what the model says of the folder's rows."""
+    task = tasks[spec.task].configure(spec)
+    if isinstance(task, Generates):
+        done = yield from _generate(folder, spec, task, command)
+    else:
+        labels = folder.facts.labels if (folder.path / "facts.json").is_file() else None
+        done = yield from _score(folder, spec, labels, command)
+    yield ev.Ended(state="cancelled" if done is None else "finished")
+
+
+def _generate(
+    folder: JobFolder, spec: PredictSpec, task: Any, command: ReadCommand
+) -> Generator[ev.Event, None, pa.Table | None]:
+    """Write what the model goes on with after each of the folder's rows."""
+    device = precision.choose_device(spec.device)
+    chosen = precision.choose_precision(spec.precision, device)
+    yield ev.PhaseBegan(phase="loading_model")
+    kept = _load(spec, task, None)
+    model, rows = kept.loaded.model.to(device), load(folder.eval_rows)
+    room = max(1, models.longest_text(model, kept.tokenizer) - spec.max_new_tokens)
+    prompts = task.prompts(rows, kept.tokenizer, max_length=min(spec.max_length, room))
+    yield from assembly.notes([prompts], spec.max_length)
+    yield ev.Started(
+        total_steps=len(rows), examples=len(rows), parameters=model.num_parameters(), device=str(device), precision=chosen,
+        micro_batch_size=spec.batch_size, provenance=provenance(spec, device=str(device), precision=chosen, model=model),
+    )  # fmt: skip
+    found = yield from task.generate(
+        model, kept.tokenizer, prompts, batch_size=spec.batch_size, precision=chosen, command=command
+    )
+    if found is not None:
+        write_predictions(folder.predictions, rows["row"].to_numpy(), found)
+    return found
 
 
 @dataclass(frozen=True)
 class _Scored:
-    rows: Rows
+    task: Task
+    rows: pa.Table
     tokens: Tokens
     loaded: Loaded
     labels: list[str]
-    probabilities: np.ndarray
+    outputs: Outputs
 
 
 def _score(
     folder: JobFolder, spec: Scoring, labels: list[str] | None, command: ReadCommand
 ) -> Generator[ev.Event, None, _Scored | None]:
-    task, device = tasks[spec.task], precision.choose_device(spec.device)
+    task, device = tasks[spec.task].configure(spec), precision.choose_device(spec.device)
     chosen = precision.choose_precision(spec.precision, device)
     yield ev.PhaseBegan(phase="loading_model")
-    kept = _load(spec, labels if spec.kind == "evaluate" else None)
-    kept.loaded.model.to(device).eval()
-    names, columns, note = match_labels(kept.loaded.labels, labels, spec.model.source)
+    kept = _load(spec, task, labels if spec.kind == "evaluate" else None)
+    loaded = kept.loaded
+    loaded.model.to(device).eval()
+    if labels is not None and (not labels or getattr(task, "open_labels", False)):  # the model has none of its own
+        names, columns, note = labels, [], None
+    else:
+        names, columns, note = match_labels(loaded.labels, labels, spec.model.source)
     yield from [note] if note else []
 
     yield ev.PhaseBegan(phase="tokenizing")
-    rows = read_rows(folder.eval_rows)
-    tokens = assembly.tokens_of(rows, kept.loaded, kept.tokenizer, spec.max_length)
-    yield from assembly.notes([tokens], spec.max_length)
+    rows = load(folder.eval_rows)
+    examples = assembly.encode(task, rows, loaded, kept.tokenizer, names, spec.max_length)
+    yield from assembly.notes([examples.tokens], spec.max_length)
+    layout = yield from assembly.layout(loaded, spec.packing)
     yield ev.Started(
-        total_steps=len(rows), examples=len(rows), parameters=kept.loaded.model.num_parameters(), device=str(device),
+        total_steps=len(rows), examples=len(rows), parameters=loaded.model.num_parameters(), device=str(device),
         precision=chosen, micro_batch_size=spec.batch_size,
-        provenance=provenance(spec, device=str(device), precision=chosen, model=kept.loaded.model),
+        provenance=provenance(spec, device=str(device), precision=chosen, model=loaded.model),
     )  # fmt: skip
-    logits = yield from outputs(
-        kept.loaded.model, tokens, chosen, batch_size=spec.batch_size, command=command, until=frozenset({"stop", "cancel"})
-    )
-    if logits is None:
+    outputs = yield from evaluation.outputs(
+        loaded.model, task, examples, Forward(chosen, layout), budget(loaded.model, task, spec.batch_size),
+        command=command, until=frozenset({"stop", "cancel"}),
+    )  # fmt: skip
+    if outputs is None:
         return None
-    probabilities = _in_order(task.probabilities(logits), columns)
-    write_predictions(folder.predictions, rows.rows, probabilities)
-    return _Scored(rows, tokens, kept.loaded, names, probabilities)
+    outputs = _in_order(outputs, columns)
+    write_predictions(folder.predictions, rows["row"].to_numpy(), task.predictions(outputs, rows, names))
+    return _Scored(task, rows, examples.tokens, loaded, names, outputs)
 
 
-def _load(spec: Scoring, labels: Sequence[str] | None) -> models_loaded.Kept:
+def _load(spec: Scoring, task: Task, labels: Sequence[str] | None) -> models_loaded.Kept:
     """The kept model if it is this one, else this one loaded; without a head, one is drawn for `labels`."""
-    source, task = source_of(spec), tasks[spec.task]
+    source = source_of(spec)
     if kept := models_loaded.find(source):
         return kept
     models_loaded.free()
@@ -148,14 +186,18 @@ def match_labels(own: Sequence[str], asked: Sequence[str] | None, name: str) -> 
     return labels, [place.get(label, -1) for label in labels], note
 
 
-def _in_order(probabilities: np.ndarray, columns: Sequence[int]) -> np.ndarray:
-    with_none = np.concatenate([probabilities, np.zeros((len(probabilities), 1))], axis=1)  # column -1
-    return with_none[:, columns]
+def _in_order(outputs: Outputs, columns: Sequence[int]) -> Outputs:
+    """Logits, if there are any, in the columns that the labels have; impossible where the model has no such output."""
+    logits = outputs.values.get("logits")
+    if logits is None or list(columns) == list(range(logits.shape[1])):
+        return outputs
+    with_none = np.concatenate([logits, np.full((len(logits), 1), -np.inf, np.float32)], axis=1)  # column -1
+    return replace(outputs, values={**outputs.values, "logits": with_none[:, columns]})
 
 
-def _trained_rows(spec: EvaluateSpec, rows: Rows) -> int:
+def _trained_rows(spec: EvaluateSpec, rows: pa.Table) -> int:
     """Rows whose text the run was trained on."""
     file = Path(spec.run) / TRAINED if spec.run else None
     if file is None or not file.is_file():
         return 0
-    return int(np.isin(text_hashes(rows.texts, rows.pairs), np.load(file, allow_pickle=False)).sum())
+    return int(np.isin(row_hashes(rows), np.load(file, allow_pickle=False)).sum())

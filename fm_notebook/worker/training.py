@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from fm_notebook.contracts import events as ev
-from fm_notebook.contracts.protocols import ReadCommand, Task
+from fm_notebook.contracts.protocols import ReadCommand
 from fm_notebook.contracts.specs import FinetuneSpec, ModelRef
-from fm_notebook.data.fingerprint import text_hashes
-from fm_notebook.engine import models, precision
-from fm_notebook.engine.batching import Examples
+from fm_notebook.data.fingerprint import row_hashes
+from fm_notebook.data.stored import load
+from fm_notebook.engine import adapters, frozen, models, precision
 from fm_notebook.engine.loop import finetune as train
 from fm_notebook.engine.models import Loaded, ModelSource
 from fm_notebook.engine.run import Parts
-from fm_notebook.engine.tokens import Tokens
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.tasks import tasks
 from fm_notebook.worker import assembly, models_loaded
 from fm_notebook.worker.provenance import provenance
-from fm_notebook.worker.rows import Rows, read_rows
 
 TRAINED = "trained.npy"
 """File in a run's folder: sorted hashes (uint64) of the texts it was trained on."""
@@ -31,7 +30,7 @@ TRAINED = "trained.npy"
 def finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand) -> Iterator[ev.Event]:
     """Load, tokenise, train; at the end the model is kept for the next job, if its weights are those of the result."""
     models_loaded.free()
-    task, labels = tasks[spec.task], folder.facts.labels
+    task, labels = tasks[spec.task].configure(spec), folder.facts.labels
     device = precision.choose_device(spec.device)
     yield ev.PhaseBegan(phase="loading_model")
     began = perf_counter()
@@ -40,33 +39,39 @@ def finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand) -> Ite
     tokenizer = models.load_tokenizer(source)
     loaded: Loaded = task.load_model(source, labels)
     models.set_pad_token(loaded.model, tokenizer)
-    about = provenance(spec, device=str(device), precision=precision.choose_precision(spec.precision, device), model=loaded.model)
+    chosen = precision.choose_precision(spec.precision, device)
+    about = provenance(spec, device=str(device), precision=chosen, model=loaded.model)
     yield from _about_head(loaded, spec)
+    loaded = _partly_trained(loaded, spec)
     seconds = {"load": perf_counter() - began}
 
     yield ev.PhaseBegan(phase="tokenizing")
     began = perf_counter()
-    rows = [read_rows(folder.train_rows), read_rows(folder.eval_rows)]
-    tokens = [assembly.tokens_of(each, loaded, tokenizer, spec.max_length) for each in rows]
-    yield from assembly.notes(tokens, spec.max_length)
-    np.save(folder.path / TRAINED, np.unique(text_hashes(rows[0].texts, rows[0].pairs)))
+    tables = [load(folder.train_rows), load(folder.eval_rows)]
+    train_rows, held_out = (assembly.encode(task, rows, loaded, tokenizer, labels, spec.max_length) for rows in tables)
+    yield from assembly.notes([train_rows.tokens, held_out.tokens], spec.max_length)
+    np.save(folder.path / TRAINED, np.unique(row_hashes(tables[0])))
     seconds["tokenize"] = perf_counter() - began
     if command() == "cancel":
         yield ev.Ended(state="cancelled")
         return
 
     loaded.model.to(device)
+    if spec.freeze:
+        train_rows, held_out = (frozen.with_features(loaded.model, each) for each in (train_rows, held_out))
+    layout = yield from assembly.layout(loaded, spec.packing)
+    if spec.gradient_checkpointing:
+        loaded.model.gradient_checkpointing_enable()
     parts = Parts(
-        spec=spec, task=task, model=loaded.model, tokenizer=tokenizer,
-        train=examples(task, rows[0], tokens[0], labels, spec.class_weight), held_out=examples(task, rows[1], tokens[1], labels),
-        precision=precision.choose_precision(spec.precision, device), checkpoints=folder.checkpoints, result=folder.model,
-        provenance=about, seconds=seconds,
+        spec=spec, task=task, model=loaded.model, tokenizer=tokenizer, train=train_rows, held_out=held_out, labels=labels,
+        precision=chosen, layout=layout, checkpoints=folder.checkpoints, result=folder.model, provenance=about, seconds=seconds,
     )  # fmt: skip
-    del rows
+    del tables
     last = None
     for last in train(parts, command):
         yield last
-    if isinstance(last, ev.Ended) and last.result and last.result.best_step == last.step:
+    result_is_here = isinstance(last, ev.Ended) and last.result and last.result.best_step == last.step
+    if result_is_here and not (spec.lora or spec.prompt_tuning):  # merged weights differ in the last bits
         _keep(folder, parts)
 
 
@@ -78,9 +83,13 @@ def source_of(spec: Any) -> ModelSource:
     )  # fmt: skip
 
 
-def examples(task: Task, rows: Rows, tokens: Tokens, labels: list[str], class_weight: Any = None) -> Examples:
-    """Tokens with targets and weights."""
-    return Examples(tokens, rows.targets, task.example_weights(rows.targets, labels, class_weight), rows.rows)
+def _partly_trained(loaded: Loaded, spec: FinetuneSpec) -> Loaded:
+    """With the adapter of the spec, or the backbone frozen."""
+    if adapter := spec.lora or spec.prompt_tuning:
+        return replace(loaded, model=adapters.adapt(loaded.model, adapter, fresh=loaded.fresh, seed=spec.seed))
+    if spec.freeze:
+        frozen.freeze_backbone(loaded.model, fresh=loaded.fresh)
+    return loaded
 
 
 def _about_head(loaded: Loaded, spec: FinetuneSpec) -> Iterator[ev.Event]:

@@ -7,8 +7,8 @@ import pytest
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder with this test's ``runs`` and ``state``; messages are English, the hub is out of reach."""
+    """The folder with this test's ``runs`` and ``state``; messages are English, the hub is out of reach, no worker is warmed."""
     settings = {"FM_NOTEBOOK_RUNS": tmp_path / "runs", "FM_NOTEBOOK_STATE": tmp_path / "state", "FM_NOTEBOOK_LANGUAGE": "en"}
-    for name, value in {**settings, "HF_HUB_OFFLINE": "1"}.items():
+    for name, value in {**settings, "HF_HUB_OFFLINE": "1", "FM_NOTEBOOK_WARM": "0"}.items():
         monkeypatch.setenv(name, str(value))
     return tmp_path

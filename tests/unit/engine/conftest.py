@@ -38,6 +38,7 @@ WORDS = [
     "music",
 ]
 LABELS = ["n", "p"]
+SEAMS = ("step_function", "between_steps", "model", "train", "plan", "parameter_groups", "layout", "precision", "task", "held_out")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,15 +79,18 @@ def make_parts(tmp_path: Path, tokenizer: Any) -> Callable[..., Parts]:
     """Parts of a run in a folder of its own; keyword arguments are fields of the spec, `model` and `train` as they say."""
 
     def make(name: str = "run", *, dropout: float = 0.1, n: int = 40, **fields: Any) -> Parts:
-        seams = {key: fields.pop(key) for key in ("step_function", "between_steps", "model", "train") if key in fields}
+        seams = {key: fields.pop(key) for key in SEAMS if key in fields}
         settings = {"epochs": 2.0, "batch_size": 8, "learning_rate": 1e-3, "warmup_steps": 0, **fields}
         (tmp_path / name).mkdir(exist_ok=True)
         ref = ModelRef(source="tiny", kind="folder", location="nowhere")
         return Parts(
-            spec=FinetuneSpec(train=DataRef(source="rows", kind="value"), model=ref, **settings), task=task,
-            tokenizer=tokenizer, held_out=make_examples(tokenizer, 16, seed=1), precision="fp32",
+            spec=FinetuneSpec(train=DataRef(source="rows", kind="value"), model=ref, **settings), labels=LABELS,
+            tokenizer=tokenizer,
             checkpoints=tmp_path / name / "checkpoints", result=tmp_path / name / "model",
-            **{"model": make_model(dropout), "train": make_examples(tokenizer, n), **seams},
+            **{
+                "model": make_model(dropout), "train": make_examples(tokenizer, n), "task": task, "precision": "fp32",
+                "held_out": make_examples(tokenizer, 16, seed=1), **seams,
+            },
         )  # fmt: skip
 
     return make

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from fm_notebook.engine import evaluation
-from fm_notebook.engine.batching import collate
+from fm_notebook.engine.batching import Budget, collate
+from fm_notebook.engine.forward import Forward
 from fm_notebook.errors import JobFailed
 
 NEVER = frozenset()
@@ -20,10 +21,14 @@ def drained(generator):
         return events, end.value
 
 
-def scored(parts, batch_size=5, command=lambda: "run", until=NEVER):
-    return drained(
-        evaluation.outputs(parts.model, parts.train.tokens, "fp32", batch_size=batch_size, command=command, until=until)
+def scored(parts, texts=5, command=lambda: "run", until=NEVER):
+    """The events, and the logits in order; None if they were cut short."""
+    events, found = drained(
+        evaluation.outputs(
+            parts.model, parts.task, parts.train, Forward("fp32", parts.layout), Budget(texts, 10**6), command=command, until=until
+        )
     )
+    return events, found and found.values["logits"]
 
 
 def test_logits_come_in_the_order_of_the_texts(make_parts):
@@ -32,7 +37,7 @@ def test_logits_come_in_the_order_of_the_texts(make_parts):
     parts.model.eval()
     with torch.no_grad():
         for i in range(len(parts.train)):
-            alone = parts.model(**collate(parts.train.tokens, np.array([i]), torch.device("cpu"))).logits[0]
+            alone = parts.model(**collate(parts.train.batch(np.array([i])), torch.device("cpu"))).logits[0]
             assert logits[i] == pytest.approx(alone.numpy(), abs=1e-5)
 
 
@@ -54,17 +59,17 @@ def test_a_command_that_ends_it_gives_no_logits(make_parts):
 
 
 def test_out_of_memory_makes_the_batches_smaller(make_parts, monkeypatch):
-    parts, real, sizes = make_parts(), evaluation._logits, []
+    parts, real, sizes = make_parts(), Forward.logits, []
     expected = scored(parts)[1]
 
-    def small_only(model, batch, device, precision):
-        sizes.append(len(batch["input_ids"]))
+    def small_only(self, model, batch):
+        sizes.append(len(batch))
         if sizes[-1] > 4:
             raise torch.OutOfMemoryError("no room")
-        return real(model, batch, device, precision)
+        return real(self, model, batch)
 
-    monkeypatch.setattr(evaluation, "_logits", small_only)
-    assert scored(parts, batch_size=16)[1] == pytest.approx(expected, abs=1e-5)
+    monkeypatch.setattr(Forward, "logits", small_only)
+    assert scored(parts, texts=16)[1] == pytest.approx(expected, abs=1e-5)
     assert sizes[:3] == [16, 8, 4]
 
 
@@ -72,16 +77,6 @@ def test_a_single_text_that_does_not_fit_is_said_in_words(make_parts, monkeypatc
     def never(*args):
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(evaluation, "_logits", never)
+    monkeypatch.setattr(Forward, "logits", never)
     with pytest.raises(JobFailed, match="one text at a time"):
-        scored(make_parts(), batch_size=1)
-
-
-def test_loss_is_the_mean_over_examples(make_parts):
-    parts = make_parts()
-    logits = np.array([[2.0, 0.0], [0.0, 1.0]], np.float32)
-    found = evaluation.held_out_scores(parts.task, logits, np.array([0, 0]), step=3, seed=0)
-    expected = (np.log(1 + np.exp(-2)) + np.log(1 + np.exp(1))) / 2
-    assert found.metrics["loss"] == pytest.approx(expected, abs=1e-6)
-    assert (found.metrics["accuracy"], found.step) == (0.5, 3)
-    assert set(found.intervals) == set(found.metrics)
+        scored(make_parts(), texts=1)

@@ -18,7 +18,7 @@ from fm_notebook.engine.state import RunState, Scores
     ],
 )
 def test_the_best_is_the_earliest_of_equals_and_never_nan_if_it_can_be_helped(goal, scores, best):
-    state = RunState(8, "fp32", 1)
+    state = RunState(8, 100, "fp32", "padded", 1)
     for step, score in enumerate(scores):
         state.step = step
         state.record(Scores(step=state.step, metrics={"m": score}), "m", goal)
@@ -28,7 +28,7 @@ def test_the_best_is_the_earliest_of_equals_and_never_nan_if_it_can_be_helped(go
 
 
 def test_the_state_survives_json():
-    state = RunState(8, "bf16", 2, step=4)
+    state = RunState(8, 100, "bf16", "packed", 2, step=4)
     state.record(Scores(step=state.step, metrics={"m": 0.5}), "m", "max")
     state.spend("train", 1.5)
     assert RunState.from_json(json.loads(json.dumps(state.to_json()))) == state

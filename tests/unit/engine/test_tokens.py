@@ -82,4 +82,4 @@ def test_an_end_token_that_doubles_as_the_unknown_one_does_not_count(tokenizer):
         def __getattr__(self, name):
             return 3 if name == "eos_token_id" else getattr(tokenizer, name)
 
-    assert module._count_unknown(LikeGpt2(), np.array([3, 3, 5])) == 0
+    assert module.count_unknown(LikeGpt2(), np.array([3, 3, 5])) == 0

@@ -95,7 +95,7 @@ def test_missing_fields_are_named(bind):
         ({"train": "sample:tweet"}, "There is no sample 'tweet'. Did you mean tweets?"),
         ({"label": "lable"}, "label: train has no column 'lable'. Did you mean label?"),
         ({"metric": "acuracy"}, "There is no metric 'acuracy' for this task. Did you mean accuracy?"),
-        ({"task": "text-clasification"}, "There is no task 'text-clasification'. Did you mean text-classification?"),
+        ({"task": "text-clasification"}, "There is no task 'text-clasification'. Did you mean text-classification"),
         ({"model": 3}, "model is a int, which is no model."),
         ({"model": "/no/such"}, "There is no folder '/no/such'."),
         ({"base": "nobody"}, "There is no run 'nobody'."),
@@ -255,6 +255,37 @@ def test_an_evaluation_takes_columns_from_the_cell_and_the_labels_from_the_data(
     assert bound.facts.labels == ["n", "p"]
 
 
+@pytest.mark.parametrize(
+    ("values", "problem", "labels", "metric"),
+    [
+        ("np", "single-label", ["n", "p"], "macro_f1"),
+        ([["a"], ["a", "b"]], "multi-label", ["a", "b"], "macro_f1"),
+        ([0.5, 2.0], "regression", ["label"], "rmse"),
+    ],
+)
+def test_the_spec_keeps_what_auto_came_to(bind, values, problem, labels, metric):
+    rows = [{"text": f"film {i}", "label": values[i % 2]} for i in range(20)]
+    bound = bind(train=rows)
+    assert (bound.spec.problem, bound.facts.labels, bound.spec.metric) == (problem, labels, metric)
+    assert bind(train=rows, problem=problem).key == bound.key
+
+
+def test_a_metric_is_one_of_those_of_the_problem(bind):
+    rows = [{"text": f"film {i}", "label": i / 3} for i in range(20)]
+    assert bind(train=rows, metric="mae").spec.metric == "mae"
+    with pytest.raises(SpecError, match="no metric 'accuracy'"):
+        bind(train=rows, metric="accuracy")
+    with pytest.raises(DataError, match="fractions"):
+        bind(train=rows, problem="single-label")
+
+
+def test_an_evaluation_says_what_its_rows_hold(model):
+    rows = [{"text": f"film {i}", "label": i / 3} for i in range(20)]
+    bound = bind_evaluate({name: Assigned(value) for name, value in {"model": str(model), "data": rows}.items()})
+    assert bound.spec.problem == "regression"
+    assert (bound.facts.labels, bound.facts.eval_label_counts) == (["label"], [20])
+
+
 def test_faults_of_an_evaluation_are_told_at_once(model):
     given = {"model": "/no/such", "data": ROWS, "txt": "body", "batch_size": 0}
     with pytest.raises(SpecError) as caught:
@@ -266,3 +297,15 @@ def test_faults_of_an_evaluation_are_told_at_once(model):
 
 def test_the_key_is_a_sha256(bind):
     assert len(bind().key) == len(hashlib.sha256().hexdigest())
+
+
+def test_ways_of_training_exclude_each_other(bind):
+    with pytest.raises(SpecError, match=r"lora, freeze cannot be used together"):
+        bind(lora={"rank": 4}, freeze="backbone")
+
+
+@pytest.mark.parametrize(("field", "value", "rate"), [("lora", {"rank": 4}, 2e-4), ("freeze", "backbone", 1e-3)])
+def test_few_weights_learn_faster_unless_a_rate_is_given(bind, field, value, rate):
+    assert bind(**{field: value}).spec.learning_rate == rate
+    assert bind(**{field: value}, learning_rate=1e-5).spec.learning_rate == 1e-5
+    assert bind().spec.learning_rate == 5e-5

@@ -11,11 +11,13 @@ from pydantic import TypeAdapter
 from sklearn.metrics import accuracy_score
 
 from fm_notebook.contracts import events as ev
+from fm_notebook.contracts.protocols import Outputs
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import DataRef, EvaluateSpec, FinetuneSpec, ModelRef, PredictSpec
 from fm_notebook.errors import ModelError
 from fm_notebook.jobs import folder as jobs
 from fm_notebook.jobs.folder import Identity, JobFolder
+from fm_notebook.tasks.text_classification import task
 from fm_notebook.worker import models_loaded, scoring, training
 from fm_notebook.worker import provenance as provenance_module
 from fm_notebook.worker.execute import execute, record
@@ -152,7 +154,7 @@ def test_an_error_of_ours_is_written_with_its_traceback(make_job, monkeypatch):
     def broken(*args):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(training, "read_rows", broken)
+    monkeypatch.setattr(training, "load", broken)
     ended = do(make_job())[-1]
     assert (ended.state, ended.error.kind) == ("failed", "bug")
     assert "ZeroDivisionError: ours" in ended.error.detail
@@ -162,7 +164,7 @@ def test_an_interrupt_ends_the_journal_and_goes_on_up(make_job, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "read_rows", interrupted)
+    monkeypatch.setattr(training, "load", interrupted)
     events = []
     with pytest.raises(KeyboardInterrupt):
         execute(make_job(), events.append, lambda: "run")
@@ -171,7 +173,7 @@ def test_an_interrupt_ends_the_journal_and_goes_on_up(make_job, monkeypatch):
 
 def test_an_error_keeps_the_step_it_came_at(make_job, monkeypatch):
     norms = iter([1.0, 1.0, float("nan")])
-    monkeypatch.setattr("fm_notebook.engine.run.clip", lambda *args: next(norms))
+    monkeypatch.setattr("torch.nn.utils.get_total_norm", lambda gradients: next(norms))
     ended = do(make_job())[-1]
     assert (ended.step, ended.error.kind) == (2, "JobFailed")
     assert ended.error.faults[0]["values"]["step"] == 3
@@ -209,7 +211,8 @@ def test_an_evaluation_scores_the_runs_best_model(make_job):
     assert found["accuracy"].value == trained.metrics["accuracy"]
     assert found["loss"].value == pytest.approx(trained.metrics["loss"], abs=1e-5)
     assert (found.n, found.labels, found.untrained_head, found.missing_rows) == (20, LABELS, False, 1)
-    probabilities = np.array(pa.ipc.open_file(other.predictions).read_all()["probabilities"].to_pylist())
+    table = pa.ipc.open_file(other.predictions).read_all()
+    probabilities = np.stack([table[label].to_numpy() for label in LABELS], axis=1)
     assert probabilities.sum(1) == pytest.approx(np.ones(20), abs=1e-6)
     assert accuracy_score(sentences(20, seed=1)[1], probabilities.argmax(1)) == found["accuracy"].value
 
@@ -248,7 +251,7 @@ def test_a_prediction_writes_probabilities_in_the_order_of_rows(make_job, tmp_pa
     assert do(other)[-1].state == "finished"
     table = pa.ipc.open_file(other.predictions).read_all()
     assert table["row"].to_pylist() == [0, 1, 2]
-    assert np.array(table["probabilities"].to_pylist()).argmax(1).tolist() == [1, 0, 1]
+    assert table["label"].to_pylist() == ["p", "n", "p"]
 
 
 def test_a_model_without_a_head_cannot_predict(make_job, tmp_path, base):
@@ -306,7 +309,9 @@ def test_labels_with_nothing_in_common_are_refused():
 
 
 def test_an_output_nobody_has_gets_probability_zero():
-    assert scoring._in_order(np.array([[0.25, 0.75]]), [1, -1, 0]).tolist() == [[0.75, 0.0, 0.25]]
+    logits = np.log(np.array([[0.25, 0.75]], np.float32))
+    found = scoring._in_order(Outputs({"logits": logits}, np.zeros(1), np.ones(1)), [1, -1, 0])
+    assert task.probabilities(found.values["logits"]) == pytest.approx(np.array([[0.75, 0.0, 0.25]]))
 
 
 def test_a_packages_model_names_publisher_and_the_weights_own_licence(monkeypatch):
