@@ -125,6 +125,19 @@ class Examples:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def only(self, which: np.ndarray) -> Examples:
+        """The examples numbered `which`, in that order."""
+        flat, lengths = spans(self.tokens.offsets[which], self.tokens.lengths[which])
+        types, by_target = self.tokens.type_ids, flat if self.level == "token" else which
+        tokens = replace(
+            self.tokens, ids=self.tokens.ids[flat], offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            type_ids=None if types is None else types[flat],
+        )  # fmt: skip
+        return replace(
+            self, tokens=tokens, targets=self.targets[by_target], weights=self.weights[by_target], rows=self.rows[which],
+            features=None if self.features is None else self.features[which],
+        )  # fmt: skip
+
     def batch(self, which: np.ndarray, epoch: int = HELD_OUT) -> Batch:
         """The examples numbered `which` as they are in `epoch`."""
         flat, lengths = spans(self.tokens.offsets[which], self.tokens.lengths[which])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -12,11 +13,13 @@ import torch
 from fm_notebook.contracts.events import ItemsScored
 from fm_notebook.contracts.protocols import Command, Outputs, ReadCommand, Task
 from fm_notebook.engine import memory
-from fm_notebook.engine.batching import Batch, Budget, Examples, micro_batches
+from fm_notebook.engine.batching import Batch, Budget, Examples, micro_batches, spans
 from fm_notebook.engine.forward import Forward
 from fm_notebook.errors import JobFailed
 
 REPORT_SECONDS = 0.5
+CLOSE = 0.1
+"""Distance of two logits that rounding to bf16 does not bridge: it moves logits of size 5 by about 0.03."""
 CHUNK = 4096
 """Texts gathered at a time: what is in memory does not grow with the data."""
 
@@ -57,6 +60,44 @@ def outputs(
     finally:
         model.train(was_training)
     return found.in_order()
+
+
+def sure_outputs(
+    model: Any, task: Task, examples: Examples, forward: Forward, budget: Budget, *, command: ReadCommand,
+    until: frozenset[Command],
+) -> Generator[ItemsScored, None, Outputs | None]:
+    """As `outputs`, with the labels of fp32: texts whose two best logits are closer than rounding may move them are done again.
+
+    Where that is most of them, as before any training, all are.
+    """
+    found = yield from outputs(model, task, examples, forward, budget, command=command, until=until)
+    if found is None or forward.precision == "fp32":
+        return found
+    doubtful = np.flatnonzero(_closest(found) < CLOSE)
+    if not len(doubtful):
+        return found
+    exact, again = replace(forward, precision="fp32"), doubtful if 2 * len(doubtful) < len(found) else np.arange(len(found))
+    better = yield from outputs(model, task, examples.only(again), exact, budget, command=command, until=until)
+    return better and _with(found, again, better)
+
+
+def _closest(found: Outputs) -> np.ndarray:
+    """The least distance of the two best logits in each text, shape ``(N,)``; infinite where there are no two."""
+    logits, closest = found.values.get("logits"), np.full(len(found), np.inf)
+    if logits is not None and logits.shape[1] > 1:
+        two = np.partition(logits, -2, axis=1)[:, -2:]
+        np.minimum.at(closest, np.repeat(np.arange(len(found)), found.counts), two[:, 1] - two[:, 0])
+    return closest
+
+
+def _with(found: Outputs, which: np.ndarray, better: Outputs) -> Outputs:
+    """`found` with the entries of the texts `which` as in `better`."""
+    starts = np.cumsum(found.counts) - found.counts
+    places, _ = spans(starts[which], found.counts[which])
+    values = {name: kept.copy() for name, kept in found.values.items()}
+    for name, kept in better.values.items():
+        values[name][places] = kept
+    return replace(found, values=values)
 
 
 class _Found:

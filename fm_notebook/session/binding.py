@@ -113,6 +113,8 @@ def bind_evaluate(given: Fields) -> Bound:
     model = collect.attempt("model", lambda: _model("model", given["model"], live))
     run = store.lookup(str(Path(model.location).parent)) if model and model.kind == "run" else None
     values: dict[str, Any] = {"run": str(run.path)} if run else {}
+    if model and (problem := models.problem(model)):
+        values["problem"] = problem
     if run and isinstance(run.spec, FinetuneSpec):
         same = ("task", *_COLUMNS, "max_length", "device", "precision", "trust_remote_code", "allow_pickle")
         values |= {name: getattr(run.spec, name) for name in same}

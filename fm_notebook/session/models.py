@@ -87,13 +87,25 @@ def config(ref: ModelRef) -> dict[str, Any]:
 
 
 def labels(ref: ModelRef) -> tuple[str, ...] | None:
-    """The names of the model's classes in the order of its outputs; None if it has no trained classification head."""
+    """The names of the model's classes or tags in the order of its outputs; None if it has no trained head for any."""
     facts = config(ref)
     architectures = facts.get("architectures") or [""]
-    if not architectures[0].endswith("ForSequenceClassification"):
+    if not architectures[0].endswith(("ForSequenceClassification", "ForTokenClassification")):
         return None
     names = facts.get("id2label") or {str(i): f"LABEL_{i}" for i in range(facts.get("num_labels", 2))}
     return tuple(names[key] for key in sorted(names, key=int))
+
+
+def problem(ref: ModelRef) -> str | None:
+    """The kind of text classification that the model's configuration names; None if it names none."""
+    return _PROBLEMS.get(config(ref).get("problem_type") or "")
+
+
+_PROBLEMS = {
+    "single_label_classification": "single-label",
+    "multi_label_classification": "multi-label",
+    "regression": "regression",
+}
 
 
 def folder_hash(folder: Path) -> str:

@@ -126,7 +126,7 @@ def _score(
         precision=chosen, micro_batch_size=spec.batch_size,
         provenance=provenance(spec, device=str(device), precision=chosen, model=loaded.model),
     )  # fmt: skip
-    outputs = yield from evaluation.outputs(
+    outputs = yield from evaluation.sure_outputs(
         loaded.model, task, examples, Forward(chosen, layout), budget(loaded.model, task, spec.batch_size),
         command=command, until=frozenset({"stop", "cancel"}),
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """Scoring many texts at once gives what one at a time gives."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from fm_notebook.engine import evaluation
 from fm_notebook.engine.batching import Budget, collate
 from fm_notebook.engine.forward import Forward
+from fm_notebook.engine.loop import finetune
 from fm_notebook.errors import JobFailed
 
 NEVER = frozenset()
@@ -25,7 +28,7 @@ def scored(parts, texts=5, command=lambda: "run", until=NEVER):
     """The events, and the logits in order; None if they were cut short."""
     events, found = drained(
         evaluation.outputs(
-            parts.model, parts.task, parts.train, Forward("fp32", parts.layout), Budget(texts, 10**6), command=command, until=until
+            parts.model, parts.task, parts.train, Forward(parts.precision, parts.layout), Budget(texts, 10**6), command=command, until=until
         )
     )
     return events, found and found.values["logits"]
@@ -80,3 +83,29 @@ def test_a_single_text_that_does_not_fit_is_said_in_words(make_parts, monkeypatc
     monkeypatch.setattr(Forward, "logits", never)
     with pytest.raises(JobFailed, match="one text at a time"):
         scored(make_parts(), texts=1)
+
+
+def sure(parts, precision):
+    given = Forward(precision), Budget(8, 10**6)
+    run = evaluation.sure_outputs(parts.model, parts.task, parts.train, *given, command=lambda: "run", until=NEVER)
+    return drained(run)[1].values["logits"]
+
+
+def test_in_bf16_texts_whose_label_could_turn_are_scored_again_in_fp32(make_parts, monkeypatch):
+    parts = make_parts(n=200, dropout=0.0, learning_rate=5e-3, epochs=2.0)
+    list(finetune(parts))
+    exact, rounded = sure(parts, "fp32"), scored(dataclasses.replace(parts, precision="bf16"))[1]
+    distances = np.abs(np.subtract(*rounded.T))
+    monkeypatch.setattr(evaluation, "CLOSE", np.quantile(distances, 0.2))
+    close, mixed = distances < evaluation.CLOSE, sure(parts, "bf16")
+    assert 0 < close.sum() < 100
+    assert mixed[close] == pytest.approx(exact[close], abs=1e-4)
+    assert mixed[~close] == pytest.approx(rounded[~close], abs=0.02)
+    assert np.abs(mixed[~close] - exact[~close]).max() > 1e-4  # those were left as they were
+
+
+def test_where_most_texts_are_doubtful_all_are_scored_in_fp32(make_parts):
+    parts = make_parts()
+    with torch.no_grad():
+        parts.model.classifier.weight.mul_(1e-3)
+    assert sure(parts, "bf16") == pytest.approx(sure(parts, "fp32"), abs=1e-6)

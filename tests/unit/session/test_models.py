@@ -1,5 +1,6 @@
 """What a word for a model means."""
 
+import json
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -199,3 +200,15 @@ def test_a_folders_hash_covers_weights_configuration_and_tokenizer(tmp_path, nam
 
 def test_config_of_what_is_not_on_this_machine_is_empty(home):
     assert models.config(ModelRef(source="x", kind="hub", location="owner/name")) == {}
+
+
+@pytest.mark.parametrize(("named", "problem"), [("regression", "regression"), ("multi_label_classification", "multi-label"), (None, None)])
+def test_the_problem_is_that_of_the_models_configuration(tmp_path, named, problem):
+    (tmp_path / "config.json").write_text(json.dumps({"problem_type": named}))
+    assert models.problem(ModelRef(source="m", kind="folder", location=str(tmp_path))) == problem
+
+
+def test_a_taggers_labels_are_its_tags(tmp_path):
+    about = {"architectures": ["BertForTokenClassification"], "id2label": {"0": "O", "1": "B-x"}}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    assert models.labels(ModelRef(source="m", kind="folder", location=str(tmp_path))) == ("O", "B-x")
