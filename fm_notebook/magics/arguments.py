@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fm_notebook import messages
 from fm_notebook.errors import ArgumentError, did_you_mean
+from fm_notebook.jobs import placement
+
+_NUMBER = re.compile(r":[1-9]\d*$")
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Flag:
     value : str
         Name of its value for the help; empty for a switch.
     choices : tuple of str
-        What the value may be; empty if open.
+        What the value may be, ``:N`` at an end standing for a number; empty if open.
     """
 
     name: str
@@ -32,6 +36,7 @@ AGAIN = Flag("again")
 QUIET = Flag("quiet")
 HELP = Flag("help")
 ON = Flag("on", "WHERE", ("process", "kernel"))
+ON_SEVERAL = Flag("on", "WHERE", placement.CHOICES)
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def parse(text: str, flags: Sequence[Flag], *, most_words: int) -> Line:
             value = rest.pop(0)
         elif has_value and not flag.value:
             raise ArgumentError("flag.switch", flag=name)
-        if flag.choices and value not in flag.choices:
+        if flag.choices and _NUMBER.sub(":N", value) not in flag.choices:
             raise ArgumentError(
                 "flag.choice", flag=name, value=value, choices=", ".join(flag.choices), hint=did_you_mean(value, flag.choices)
             )

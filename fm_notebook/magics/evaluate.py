@@ -34,11 +34,11 @@ def magic(shell: InteractiveShell, line: str, cell: str | None) -> Evaluation | 
     if not {"model", "data"} <= set(fields):
         messages.say("example.evaluate")
         return None
-    launched = verbs.prepare_evaluation(fields, again="again" in asked.on)
+    launched = verbs.prepare_evaluation(fields, again="again" in asked.on, on=asked.values.get("on", "process"))
     if launched.how == "reused":
         messages.say("evaluate.reused", name=launched.job.name)
     elif launched.how == "started":
-        launch.begin(launched.job, on=asked.values.get("on", "process"))  # type: ignore[arg-type]
+        launch.begin(launched.job, on=asked.values.get("on", "process"))
     launched.job.wait(_Teller(launched.job))
     value = verbs.finish_evaluation(launched)
     if cell is not None or not frontend.shows_value(shell, "evaluate", line):

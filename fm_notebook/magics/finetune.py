@@ -9,7 +9,7 @@ from fm_notebook import messages, verbs
 from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.errors import RunError
 from fm_notebook.magics import arguments, body, frontend, manual, names
-from fm_notebook.magics.arguments import AGAIN, ON, QUIET, WAIT
+from fm_notebook.magics.arguments import AGAIN, ON_SEVERAL, QUIET, WAIT
 from fm_notebook.session import launch, store
 from fm_notebook.session.job import Job
 from fm_notebook.session.launch import Launched
@@ -18,7 +18,7 @@ from fm_notebook.session.run import Run
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-FLAGS = (WAIT, AGAIN, ON, QUIET)
+FLAGS = (WAIT, AGAIN, ON_SEVERAL, QUIET)
 
 
 def magic(shell: InteractiveShell, line: str, cell: str | None) -> None:
@@ -32,7 +32,7 @@ def magic(shell: InteractiveShell, line: str, cell: str | None) -> None:
     else:
         name = _free_name(shell, asked.words[0])
         fields = body.evaluate(body.parse(cell or "", first_line=frontend.first_line(shell, cell or "")), shell.user_ns)
-        launched = verbs.prepare_finetune(name, fields, again="again" in asked.on)
+        launched = verbs.prepare_finetune(name, fields, again="again" in asked.on, on=asked.values.get("on", "process"))
         shell.user_ns[name] = Run(launched.job)
         _start(shell, launched, asked)
 
@@ -54,7 +54,7 @@ def _start(shell: InteractiveShell, launched: Launched, asked: arguments.Line) -
 
         progress.show(job, resume=lambda: launch.resume(job))
     if launched.how == "started":
-        launch.begin(job, on=asked.values.get("on", "process"))  # type: ignore[arg-type]
+        launch.begin(job, on=asked.values.get("on", "process"))
     if "wait" in asked.on or not frontend.shows_news(shell):
         wait_and_obey(job)
     else:

@@ -16,7 +16,7 @@ def show(magic: str, usage: str, flags: Sequence[Flag], spec: type[BaseModel] | 
     """Print usage, flags and, for a `spec`, every field with what it accepts, its default and its meaning."""
     text = help_text(magic, usage, flags)
     if spec is not None:
-        rows = [_row(spec, name) for name in fields.names(spec)]
+        rows = [_row(spec, name) for field in fields.names(spec) for name in (field, *fields.parts(spec, field))]
         width = max(len(head) for head, _ in rows)
         text += (
             "\n\n" + messages.text("help.fields") + "\n" + "\n".join(f"  {head:<{width}}  {meaning}" for head, meaning in rows)
@@ -25,6 +25,8 @@ def show(magic: str, usage: str, flags: Sequence[Flag], spec: type[BaseModel] | 
 
 
 def _row(spec: type[BaseModel], name: str) -> tuple[str, str]:
-    default = spec.model_fields[name].default
+    default = fields.default(spec, name)
     shown = messages.text("help.needed") if default is PydanticUndefined else f"= {default!r}"
-    return f"{name} {shown}", f"{messages.text(f'field.{name}')} ({fields.expected(spec, name)})"
+    group, _, part = name.rpartition(".")
+    meaning = messages.text(f"part.{group}.{part}" if group else f"field.{name}")
+    return f"{name} {shown}", f"{meaning} ({fields.expected(spec, name)})"

@@ -10,7 +10,7 @@ from fm_notebook import messages
 from fm_notebook.errors import ArgumentError, did_you_mean
 from fm_notebook.jobs import queue
 from fm_notebook.magics import arguments, finetune, manual, names
-from fm_notebook.magics.arguments import WAIT, Flag
+from fm_notebook.magics.arguments import ON_SEVERAL, WAIT, Flag
 from fm_notebook.session import launch
 from fm_notebook.session.launchers.process import free_worker
 from fm_notebook.session.run import Run, each_run
@@ -18,7 +18,7 @@ from fm_notebook.session.run import Run, each_run
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-FLAGS = (WAIT, Flag("yes"), Flag("weights"))
+FLAGS = (WAIT, ON_SEVERAL, Flag("yes"), Flag("weights"))
 
 
 def magic(shell: InteractiveShell, line: str, cell: str | None) -> Any:  # noqa: ARG001 - the form of every magic
@@ -77,7 +77,7 @@ def _resume(shell: InteractiveShell, asked: arguments.Line) -> None:
         run.resume()
         messages.say("runs.asked", action="resume", name=run.name)
         return
-    launch.resume(run.job)
+    launch.resume(run.job, on=asked.values.get("on"))
     _attach(shell, asked)
 
 

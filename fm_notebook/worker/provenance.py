@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fm_notebook.contracts.specs import ModelRef, Spec
+from fm_notebook.worker import runtime
 
 PACKAGES = ("fm_notebook", "torch", "transformers", "tokenizers", "safetensors", "numpy", "datasets")
 FIELD = re.compile(r"^(license|license_name|language)\s*:\s*(\S.*?)\s*$", re.MULTILINE)
@@ -33,7 +34,7 @@ def provenance(spec: Spec, *, device: str, precision: str, model: Any = None) ->
         "versions": versions(),
         "machine": {
             "host": socket.gethostname(), "system": platform.platform(), "device": device, "device_name": _device_name(device),
-            "precision": precision, "threads": torch.get_num_threads(),
+            "precision": precision, "threads": torch.get_num_threads(), "runtime": runtime.in_force(),
         },
         "model": origin(spec.model) | ({"architecture": type(model).__name__} if model is not None else {}),
         "data": {field: ref.fingerprint for field in ("train", "eval", "data") if (ref := getattr(spec, field, None))},

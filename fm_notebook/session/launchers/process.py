@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -10,14 +11,16 @@ import time
 
 from fm_notebook.jobs.locks import is_held, owner
 from fm_notebook.jobs.queue import Queue, state_folder
+from fm_notebook.session.devices import queue_name
+from fm_notebook.worker import runtime
 
 # What a kernel sets for itself and a worker must not inherit.
 _KERNELS_OWN = {
     "JPY_PARENT_PID", "JPY_SESSION_NAME", "MPLBACKEND", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PYDEVD_USE_FRAME_EVAL",
 }  # fmt: skip
-# With its default spin, libgomp costs 15 times and more where a neighbour uses the other core; read when torch is loaded.
-_WORKERS_OWN = {"MPLBACKEND": "Agg", "GOMP_SPINCOUNT": "2000", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_WORKERS_OWN = {"HF_HUB_DISABLE_TELEMETRY": "1"}
 _START_SECONDS = 10.0
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 _started: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
 _starting = threading.Lock()
@@ -26,21 +29,45 @@ _starting = threading.Lock()
 def ensure_worker(queue: Queue) -> None:
     """Start the worker of `queue` if a job waits there and no worker lives."""
     with _starting:
-        if is_held(queue.lock) or not queue.waiting() or _is_coming_up(queue.device):
-            return
-        environment = {k: v for k, v in os.environ.items() if k not in _KERNELS_OWN}
-        with queue.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "fm_notebook.worker", queue.device],
-                env={**_WORKERS_OWN, **environment, "MPLBACKEND": "Agg", "FM_NOTEBOOK_STATE": str(state_folder().resolve())},
-                cwd=queue.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                close_fds=True,
-                start_new_session=True,
-            )
-        _started[queue.device] = (process, time.monotonic())
+        if queue.waiting():
+            _start(queue)
+
+
+def warm(device: object, *, on: str = "process") -> None:
+    """Start the worker of a spec's `device`, if none lives, to load its libraries while the job is still being prepared.
+
+    Off with ``FM_NOTEBOOK_WARM=0``. Without a job it leaves as any worker does, after its idle time. Whatever is wrong with the
+    device is told by those who check the spec.
+    """
+    if on != "process" or os.environ.get("FM_NOTEBOOK_WARM", "1") in {"", "0"} or not _DEVICE.fullmatch(str(device)):
+        return
+    with _starting:
+        _start(Queue(queue_name(str(device))), "--warm")
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of a worker: ours, without what is the kernel's own, with what must be settled before torch is loaded."""
+    kept = {name: value for name, value in os.environ.items() if name not in _KERNELS_OWN}
+    ours = {"MPLBACKEND": "Agg", "FM_NOTEBOOK_STATE": str(state_folder().resolve())}
+    return {**_WORKERS_OWN, **runtime.environment(kept), **kept, **ours}
+
+
+def _start(queue: Queue, *options: str) -> None:
+    """Start a worker unless one lives or comes up; under `_starting`."""
+    if is_held(queue.lock) or _is_coming_up(queue.device):
+        return
+    with queue.log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "fm_notebook.worker", queue.device, *options],
+            env=worker_environment(),
+            cwd=queue.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            close_fds=True,
+            start_new_session=True,
+        )
+    _started[queue.device] = (process, time.monotonic())
 
 
 def free_worker(queue: Queue, *, patience_seconds: float = 0.0) -> bool:

@@ -8,8 +8,11 @@ from importlib.util import find_spec
 
 import pytest
 
+from fm_notebook import verbs
+from fm_notebook.errors import FMError
 from fm_notebook.jobs.locks import is_held
 from fm_notebook.jobs.queue import Queue
+from fm_notebook.session.binding import Assigned
 from fm_notebook.session.launchers import process
 from fm_notebook.worker import __main__ as worker
 from fm_notebook.worker import runtime
@@ -122,6 +125,9 @@ def test_a_workers_environment_is_the_users_with_ours_beneath(home, monkeypatch)
     found = process.worker_environment()
     assert (found["GOMP_SPINCOUNT"], found["MPLBACKEND"], found["MINE"]) == ("5", "Agg", "kept")
     assert "JPY_PARENT_PID" not in found
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert process.worker_environment()["GOMP_SPINCOUNT"] == "2000"
 
 
 def test_what_is_in_force_is_told_for_the_record(monkeypatch):
@@ -207,3 +213,14 @@ def test_a_worker_without_a_job_is_started_only_when_warming_is_asked_for(starte
     Queue("cpu").put(Queue("cpu").folder / "job")
     process.ensure_worker(Queue("cpu"))
     assert [line[-1] for line in started] == ["cpu"]
+
+
+@pytest.mark.parametrize("on", ["process", "kernel"])
+def test_the_worker_comes_up_while_the_fields_are_checked(home, monkeypatch, on):
+    asked = []
+    monkeypatch.setattr(process, "warm", lambda device, *, on: asked.append((device, on)))
+    with pytest.raises(FMError):
+        verbs.prepare_finetune("wrong", {"device": Assigned("cuda:1")}, on=on)
+    with pytest.raises(FMError):
+        verbs.prepare_evaluation({"model": Assigned(object()), "data": Assigned([])}, on=on)
+    assert asked == [("cuda:1", on), ("auto", on)]
