@@ -125,6 +125,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def distinct_rows(self) -> int:
+        """Rows of the user's data, of which one may be several examples."""
+        return len(np.unique(self.rows))
+
     def only(self, which: np.ndarray) -> Examples:
         """The examples numbered `which`, in that order."""
         flat, lengths = spans(self.tokens.offsets[which], self.tokens.lengths[which])

@@ -59,7 +59,7 @@ def outputs(
                     yield ItemsScored(done=done, total=len(order), seconds=reported - began)
     finally:
         model.train(was_training)
-    return found.in_order()
+    return replace(found.in_order(), rows=examples.rows)
 
 
 def sure_outputs(

@@ -154,7 +154,7 @@ def _evaluate(run: Run, command: ReadCommand, until: frozenset[Command]) -> Iter
     if best:
         run.save_best()
     yield ev.EvalEnded(
-        step=state.step, epoch=run.epoch, metrics=scores.metrics, intervals=scores.intervals, n=len(parts.held_out),
+        step=state.step, epoch=run.epoch, metrics=scores.metrics, intervals=scores.intervals, n=parts.held_out.distinct_rows,
         seconds=run.evaluation_seconds, best=best,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -58,6 +59,8 @@ class Parts:
         Seams for other methods of training: the sampler, the optimiser's groups, the step's gradient, a look in between.
     world : World
         The processes that train together.
+    kills : int
+        How many attempts since the newest checkpoint the system killed for lack of memory: so often is the budget halved.
     """
 
     spec: FinetuneSpec
@@ -78,6 +81,7 @@ class Parts:
     step_function: StepFunction = accumulate
     between_steps: Callable[[Any], None] = _nothing
     world: World = ALONE
+    kills: int = 0
 
 
 def budget(model: Any, task: Task, texts: int) -> Budget:
@@ -130,7 +134,7 @@ class Run:
 
     def resume(self) -> Iterator[ev.Event]:
         """Go to the newest whole checkpoint, if there is one, with its measured choices."""
-        found = checkpoints.find(self.parts.checkpoints)
+        found = self.parts.world.ask_first(lambda: checkpoints.find(self.parts.checkpoints))
         for each in found.passed_over:
             yield ev.Noted(key=each.note, values=dict(each.values), level="warning")
         if self.writer:
@@ -147,6 +151,14 @@ class Run:
                 yield ev.Noted(key="resumed_elsewhere", values={"changed": ", ".join(changed)}, level="warning")
         for phase, seconds in self.parts.seconds.items():
             self.state.spend(phase, seconds)
+        yield from self._shrink_after_kills()
+
+    def _shrink_after_kills(self) -> Iterator[ev.Event]:
+        """Where one text alone was too much, it is tried again: what else took memory may be gone."""
+        for _ in range(self.parts.kills):
+            if (largest := largest_piece(self.batch(), self.state.budget, padded=self.forward.padded)) > 1:
+                self.state.shrink(largest)
+                yield ev.MemoryShrunk(step=self.state.step + 1, micro_batch_size=self.state.micro_batch_size)
 
     @torch.no_grad()
     def try_first_batch(self) -> None:
@@ -240,10 +252,11 @@ class Run:
         return None
 
     def _gradients(self) -> list[torch.Tensor]:
-        """Of all trained parameters; where several processes add theirs up, each has all of them."""
+        """Of the trained parameters that have one; where several processes add theirs up, each has the same."""
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         if self.parts.world.size > 1:
-            for p in trained:
+            anywhere = self.parts.world.any_of([p.grad is not None for p in trained])  # else weight decay would move it
+            for p in compress(trained, anywhere):
                 p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         return [p.grad for p in trained if p.grad is not None]
 
@@ -260,7 +273,7 @@ class Run:
         seconds = state.seconds.get("train") or math.inf
         return RunResult(
             metrics=state.best.metrics, intervals=state.best.intervals, best_step=state.best.step, steps=state.step,
-            metric=self.metric, n_eval=len(self.parts.held_out), seconds=dict(state.seconds),
+            metric=self.metric, n_eval=self.parts.held_out.distinct_rows, seconds=dict(state.seconds),
             examples_per_second=state.examples / seconds, tokens_per_second=state.tokens / seconds,
             useful_flops_per_second=self.cost.training(state.tokens, state.squares) / seconds, peak_memory_bytes=self.peak.bytes,
         )  # fmt: skip

@@ -15,23 +15,40 @@ from fm_notebook.contracts.specs import FinetuneSpec, ModelRef
 from fm_notebook.data.fingerprint import row_hashes
 from fm_notebook.data.stored import load
 from fm_notebook.engine import adapters, frozen, models, precision
+from fm_notebook.engine.distributed import ALONE, World
 from fm_notebook.engine.loop import finetune as train
 from fm_notebook.engine.models import Loaded, ModelSource
+from fm_notebook.engine.precision import Precision
 from fm_notebook.engine.run import Parts
+from fm_notebook.engine.token_files import TokenFiles
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.tasks import tasks
-from fm_notebook.worker import assembly, models_loaded
+from fm_notebook.worker import assembly, memory_kill, models_loaded
 from fm_notebook.worker.provenance import provenance
 
 TRAINED = "trained.npy"
 """File in a run's folder: sorted hashes (uint64) of the texts it was trained on."""
 
 
-def finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand) -> Iterator[ev.Event]:
-    """Load, tokenise, train; at the end the model is kept for the next job, if its weights are those of the result."""
+def finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world: World = ALONE) -> Iterator[ev.Event]:
+    """Load, tokenise, train; at the end the model is kept for the next job, if its weights are those of the result.
+
+    All processes of `world` do the same; what is measured, the first one's measurement decides. After an attempt that the system
+    killed for lack of memory, micro-batches are smaller.
+    """
+    kills = world.ask_first(lambda: memory_kill.kills(folder.path))
+    if kills:
+        yield ev.Noted(key="killed_for_memory", level="warning")
+    with memory_kill.attempt(folder.path, kills, rank=world.rank) as this:
+        for event in _finetune(folder, spec, command, world, kills):
+            this.see(event)
+            yield event
+
+
+def _finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world: World, kills: int) -> Iterator[ev.Event]:
     models_loaded.free()
     task, labels = tasks[spec.task].configure(spec), folder.facts.labels
-    device = precision.choose_device(spec.device)
+    device = world.device or precision.choose_device(spec.device)
     yield ev.PhaseBegan(phase="loading_model")
     began = perf_counter()
     source = source_of(spec)
@@ -39,7 +56,7 @@ def finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand) -> Ite
     tokenizer = models.load_tokenizer(source)
     loaded: Loaded = task.load_model(source, labels)
     models.set_pad_token(loaded.model, tokenizer)
-    chosen = precision.choose_precision(spec.precision, device)
+    chosen: Precision = world.ask_first(lambda: precision.choose_precision(spec.precision, device))
     about = provenance(spec, device=str(device), precision=chosen, model=loaded.model)
     yield from _about_head(loaded, spec)
     loaded = _partly_trained(loaded, spec)
@@ -48,15 +65,18 @@ def finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand) -> Ite
     yield ev.PhaseBegan(phase="tokenizing")
     began = perf_counter()
     tables = [load(folder.train_rows), load(folder.eval_rows)]
-    train_rows, held_out = (assembly.encode(task, rows, loaded, tokenizer, labels, spec.max_length) for rows in tables)
+    files = TokenFiles.of(folder.data, spec)
+    train_rows, held_out = (assembly.encode(task, rows, loaded, tokenizer, labels, spec.max_length, files) for rows in tables)
     yield from assembly.notes([train_rows.tokens, held_out.tokens], spec.max_length)
-    np.save(folder.path / TRAINED, np.unique(row_hashes(tables[0])))
+    if world.is_first:
+        np.save(folder.path / TRAINED, np.unique(row_hashes(tables[0])))
     seconds["tokenize"] = perf_counter() - began
-    if command() == "cancel":
+    if world.command(command()) == "cancel":
         yield ev.Ended(state="cancelled")
         return
 
     loaded.model.to(device)
+    world.equalise([*loaded.model.parameters(), *loaded.model.buffers()])
     if spec.freeze:
         train_rows, held_out = (frozen.with_features(loaded.model, each) for each in (train_rows, held_out))
     layout = yield from assembly.layout(loaded, spec.packing)
@@ -65,13 +85,14 @@ def finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand) -> Ite
     parts = Parts(
         spec=spec, task=task, model=loaded.model, tokenizer=tokenizer, train=train_rows, held_out=held_out, labels=labels,
         precision=chosen, layout=layout, checkpoints=folder.checkpoints, result=folder.model, provenance=about, seconds=seconds,
+        world=world, kills=kills,
     )  # fmt: skip
     del tables
     last = None
     for last in train(parts, command):
         yield last
     result_is_here = isinstance(last, ev.Ended) and last.result and last.result.best_step == last.step
-    if result_is_here and not (spec.lora or spec.prompt_tuning):  # merged weights differ in the last bits
+    if result_is_here and not (spec.lora or spec.prompt_tuning or spec.next_sentence):  # its file is another one
         _keep(folder, parts)
 
 

@@ -25,6 +25,7 @@ from fm_notebook.contracts.specs import DataRef, FinetuneSpec, ModelRef
 from fm_notebook.engine import evaluation, families
 from fm_notebook.engine.batching import HELD_OUT, Budget
 from fm_notebook.engine.forward import Forward
+from fm_notebook.engine.kernels import switch
 from fm_notebook.engine.loop import finetune
 from fm_notebook.engine.models import Loaded, ModelSource
 from fm_notebook.engine.next_sentence import FOLLOWS, STRANGER, both_heads
@@ -197,6 +198,7 @@ def test_scores_are_over_hidden_tokens_with_intervals_over_texts():
     found = task.report(Outputs(values, np.zeros(4, np.int64), np.array([1, 1, 2]), np.array([3, 3, 8])), [], seed=0)
     assert found["masked_perplexity"].value == pytest.approx(4.0)
     assert found["top1_accuracy"].value == 0.25
+    assert found.text_perplexities == pytest.approx([4.0, 4.0])
     assert {score.name for score in found.scores} == set(task.metrics)
     table_ = task.predictions(
         Outputs(values, np.zeros(4, np.int64), np.array([1, 1, 2]), np.array([3, 3, 8])), table(["", ""]), []
@@ -290,6 +292,8 @@ def test_pairs_are_segments_that_follow_or_are_of_another_text(tokenizer):
         assert ids[types == 0].tolist() == tokenizer(first + " .")["input_ids"]  # parted at the sentence's end
         assert types.tolist() == expected["token_type_ids"]
         assert (ids.tolist() == expected["input_ids"]) == (targets[i] == FOLLOWS)
+        units = examples.targets[mine]
+        assert (units[types == 0].max() < units[types == 1].max() - 1000) == (targets[i] == STRANGER)  # masked by their own luck
 
 
 def test_pieces_of_pairs_lose_nothing(tokenizer):
@@ -303,9 +307,9 @@ def test_pieces_of_pairs_lose_nothing(tokenizer):
     assert single.tokens.ids[:3].tolist() == tokenizer("a")["input_ids"]
 
 
-@pytest.mark.parametrize("layout", ["padded", "packed"])
+@pytest.mark.parametrize(("layout", "kernels"), [("padded", False), ("packed", False), ("packed", True)])
 @pytest.mark.parametrize("texts", [2, 10])
-def test_the_loss_of_both_heads_is_half_of_that_in_transformers(tokenizer, layout, texts):
+def test_the_loss_of_both_heads_is_half_of_that_in_transformers(tokenizer, layout, kernels, texts):
     model = make_model(kind=BertForPreTraining).train()
     batch = every(PAIRS.encode(table(some_texts(10)), tokenizer, [], max_length=16))
     first = np.cumsum(batch.lengths) - batch.lengths
@@ -320,6 +324,8 @@ def test_the_loss_of_both_heads_is_half_of_that_in_transformers(tokenizer, layou
     assert families.can_pack(model)
     if layout == "packed":
         families.enable(model)
+    if kernels:
+        switch.enable(model, 0)
     found = accumulate(model, PAIRS, batch, Forward("fp32", layout), Budget(texts, 10**6), torch.Tensor.backward)
     assert found.item() == pytest.approx(expected.item() / 2, abs=1e-6)
 
@@ -334,7 +340,8 @@ def test_next_sentences_are_learnt_beside_masks(tokenizer, tmp_path):
     examples = PAIRS.encode(table(texts), tokenizer, [], max_length=16)
     spec = FinetuneSpec(
         train=DataRef(source="rows", kind="value"), model=source.model, task="fill-mask", next_sentence=True, epochs=60.0,
-        batch_size=16, learning_rate=3e-3, warmup_steps=0, metric="next_sentence_accuracy",
+        batch_size=16, learning_rate=3e-3, warmup_steps=0, eval_every=60.0,
+        metric="next_sentence_accuracy",
     )  # fmt: skip
     assert "next_sentence_accuracy" not in task.metrics
     parts = Parts(

@@ -150,6 +150,8 @@ def test_a_token_over_two_words_is_parted(byte_level):
     assert byte_level.convert_ids_to_tokens(found.ids) == ["a", "b", "ab"]
     assert found.first.tolist() == [0, 1, 2]
     assert found.lengths.tolist() == [2, 1]
+    partly = align(byte_level, ["abc"], Words(np.array([0, 1]), np.array([1, 3]), np.array([2])))
+    assert byte_level.convert_ids_to_tokens(partly.ids[partly.first]) == ["a", "b"]
 
 
 def test_a_word_that_the_tokenizer_drops_is_unknown(tokenizer):
@@ -215,6 +217,7 @@ def test_scores_are_those_of_seqeval_and_the_loss_is_over_words():
     assert found["loss"].interval.low < found["loss"].value < found["loss"].interval.high
     assert {score.name for score in found.scores} >= set(task.metrics)
     assert [each.label for each in found.classes] == ["LOC", "PER"]
+    assert found.partial["exact"] == sum(each.recall.value * each.support for each in found.classes)
 
 
 def test_predictions_name_entities_by_their_characters():

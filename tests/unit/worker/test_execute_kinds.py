@@ -65,12 +65,12 @@ def trained(tmp_path, tiny_bert):
         events = do(job)
         models_loaded.free()
         ref = ModelRef(source="run", kind="run", location=str(job.model))
-        problem = {"problem": fields["problem"]} if "problem" in fields else {}
+        same = {name: fields[name] for name in ("problem", "task") if name in fields}
 
         def ask(texts=("good film", "bad plot")):
             other = jobs.create(tmp_path / "prediction")
             write(other.eval_rows, text=list(texts))
-            other.write(spec=PredictSpec(model=ref, max_length=32, **problem), identity=Identity(name="p"), facts=facts)
+            other.write(spec=PredictSpec(model=ref, max_length=fields.get("max_length", 32), **same), identity=Identity(name="p"), facts=facts)
             do(other)
             return pa.ipc.open_file(other.predictions).read_all()
 
@@ -78,7 +78,7 @@ def trained(tmp_path, tiny_bert):
             other = jobs.create(tmp_path / "evaluation")
             texts, truth = sentences(20, 1)
             write(other.eval_rows, text=texts, label=label(truth))
-            spec = EvaluateSpec(model=ref, run=str(job.path), data=DATA, max_length=32, **problem)
+            spec = EvaluateSpec(model=ref, run=str(job.path), data=DATA, max_length=fields.get("max_length", 32), **same)
             other.write(spec=spec, identity=Identity(name="e"), facts=facts)
             return do(other)[-1].evaluation
 
@@ -137,3 +137,12 @@ def test_a_frozen_backbone_keeps_its_weights(trained, tiny_bert):
     assert all((before[name] == after[name]).all() for name in shared)
     assert judge()["accuracy"].value == events[-1].result.metrics["accuracy"]
     assert next(event for event in events if isinstance(event, ev.Started)).trainable_parameters < 2000
+
+
+def test_long_texts_go_in_pieces_and_are_judged_whole(trained):
+    _, events, _, judge = trained(CLASSES, [], task="fill-mask", max_length=8, epochs=1.0)
+    found = judge()
+    assert events[-1].result.n_eval == 20
+    assert found.n == 20
+    assert found["masked_perplexity"].value > 1
+    assert len(found.text_perplexities) <= 20
