@@ -87,10 +87,12 @@ def forward_texts(model: Any, ids: torch.Tensor, plan: Pack, type_ids: torch.Ten
     inner = unwrapped(model)
     inputs = _inputs(inner, ids, plan, type_ids)
     if hasattr(inner, "score"):  # GPT-like heads look for the last token of each row in `input_ids`
-        hidden = inner.base_model(**inputs).last_hidden_state
+        hidden = inner.base_model(**inputs, read_at=plan.ends).last_hidden_state
         return inner.score(hidden[0].index_select(0, plan.ends))
     means = getattr(inner.config, "classifier_pooling", "cls") == "mean"
     pool = _mean if means else _first
+    if not means:
+        inputs["read_at"] = plan.starts
     with _replaced(_before_pooler(inner.base_model), lambda hidden: pool(hidden[0], plan)[:, None]):
         return inner(**inputs).logits
 
@@ -110,7 +112,7 @@ def forward_tokens(
     select : Tensor of int64, shape (n,)
     """
     inner = unwrapped(model)
-    return _at_places(inner, _inputs(inner, ids, plan, type_ids), select)
+    return _at_places(inner, {**_inputs(inner, ids, plan, type_ids), "read_at": select}, select)
 
 
 def padded_tokens(model: Any, batch: dict[str, torch.Tensor], select: torch.Tensor) -> torch.Tensor:
@@ -181,7 +183,7 @@ def can_pack(model: Any) -> bool:
         return True
     if not getattr(inner, "_supports_attention_backend", False) or _reshapes(model):
         return False
-    with _tried(inner) as device:
+    with quietly(), _tried(inner) as device:
         try:
             alone, packed = _both_ways(model, device)
         except _REFUSALS:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
 from itertools import compress
 from pathlib import Path
 from time import perf_counter
@@ -17,11 +17,12 @@ from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.protocols import Task
 from fm_notebook.contracts.results import RunResult
 from fm_notebook.contracts.specs import FinetuneSpec
-from fm_notebook.engine import checkpoints, flops, memory, optim
+from fm_notebook.engine import checkpoints, estimate, flops, memory, optim
 from fm_notebook.engine.bad_batch import save_bad_batch
 from fm_notebook.engine.batching import Batch, Budget, Examples, Plan, largest_piece, micro_batches, plan_of
 from fm_notebook.engine.distributed import ALONE, World
 from fm_notebook.engine.forward import Forward, Layout
+from fm_notebook.engine.kernels.vocabulary import CompactVocabulary
 from fm_notebook.engine.pending import Pending
 from fm_notebook.engine.precision import LossScale, Precision
 from fm_notebook.engine.saving import Writer
@@ -57,6 +58,8 @@ class Parts:
         Wall seconds spent on ``load`` and ``tokenize`` before.
     plan, parameter_groups, step_function, between_steps
         Seams for other methods of training: the sampler, the optimiser's groups, the step's gradient, a look in between.
+    vocabulary : CompactVocabulary, optional
+        If only the vectors of words that occur are trained.
     world : World
         The processes that train together.
     kills : int
@@ -80,6 +83,7 @@ class Parts:
     parameter_groups: Callable[[Any, float], list[dict[str, Any]]] = optim.parameter_groups
     step_function: StepFunction = accumulate
     between_steps: Callable[[Any], None] = _nothing
+    vocabulary: CompactVocabulary | None = None
     world: World = ALONE
     kills: int = 0
 
@@ -114,6 +118,8 @@ class Run:
         self.total_steps = spec.max_steps or math.ceil(spec.epochs * self.plan.steps_per_epoch)
         self.schedule = optim.schedule(spec.lr_schedule, spec.learning_rate, spec.warmup_steps, self.total_steps)
         self.optimizer = optim.adamw(parts.parameter_groups(parts.model, spec.weight_decay), spec.learning_rate)
+        if parts.vocabulary:
+            parts.vocabulary.decay(self.optimizer)
         self.peak, self.pending = memory.Peak(self.device), Pending(self.device)
         self.taken_step = self.saved_step = -1
         self.evaluation_seconds, self.cost = math.inf, flops.cost_of(parts.model)
@@ -152,6 +158,9 @@ class Run:
         for phase, seconds in self.parts.seconds.items():
             self.state.spend(phase, seconds)
         yield from self._shrink_after_kills()
+        self.memory = estimate.estimate(self.parts.model, self.parts.train, self.state.budget, self.forward)
+        if tight := estimate.note(self.memory, self.device, resumed=found.checkpoint is not None):
+            yield tight
 
     def _shrink_after_kills(self) -> Iterator[ev.Event]:
         """Where one text alone was too much, it is tried again: what else took memory may be gone."""
@@ -190,7 +199,8 @@ class Run:
             examples=len(self.parts.train), parameters=sum(n for n, _ in sizes),
             trainable_parameters=sum(n for n, trained in sizes if trained), device=str(self.device),
             precision=self.state.precision, micro_batch_size=self.state.micro_batch_size, metric=self.metric,
-            metric_goal=self.parts.task.metrics[self.metric], provenance=self.parts.provenance,
+            metric_goal=self.parts.task.metrics[self.metric],
+            provenance={**self.parts.provenance, "estimated_memory": asdict(self.memory)},
         )  # fmt: skip
 
     @property
@@ -245,7 +255,8 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         checkpoints.set_generators(before)
         memory.free()
-        largest = largest_piece(batch, self.state.budget, padded=self.forward.padded)
+        shares = [batch.take(share) for share in parts.world.shares(len(batch))]
+        largest = max(largest_piece(share, self.state.budget, padded=self.forward.padded) for share in shares)
         if largest == 1:
             raise JobFailed("engine.out_of_memory", step=self.state.step + 1, message=message, saved=max(self.taken_step, 0))
         self.state.shrink(largest)
@@ -293,7 +304,8 @@ class Run:
     def save_best(self) -> None:
         """Have the model as it is now written as the best so far."""
         if self.writer:
-            with self.timed("save"):
+            whole = self.parts.vocabulary.whole() if self.parts.vocabulary else nullcontext()
+            with self.timed("save"), whole:
                 self.writer.save_best(self.state.step, self.parts.model, self.parts.tokenizer)
 
     def saved(self, *, wait: bool = False) -> Iterator[ev.CheckpointSaved]:

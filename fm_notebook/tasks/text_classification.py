@@ -133,6 +133,14 @@ class TextClassification:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         return powers / powers.sum(axis=1, keepdims=True)
 
+    def margins(self, logits: np.ndarray) -> np.ndarray:
+        """How far each text is from other labels, in logits, shape ``(N,)``: of several labels each turns at 0 by itself."""
+        import numpy as np
+
+        from fm_notebook.engine.evaluation import two_best
+
+        return np.abs(logits).min(axis=1) if self.problem == "multi-label" else two_best(logits)
+
     def report(self, outputs: Outputs, labels: Sequence[str], *, seed: int) -> Report:
         """Scores of the likeliest classes, of each label at 0.5, or of the numbers."""
         from fm_notebook.contracts.results import Report, Score

@@ -25,15 +25,15 @@ class Kept:
 _kept: list[Kept] = []
 
 
-def find(source: ModelSource) -> Kept | None:
-    """The kept model, if it is that of `source` and its files have not changed since."""
-    key = _key(source)
+def find(source: ModelSource, task: str) -> Kept | None:
+    """The kept model, if it is that of `source` with its head for `task` and its files have not changed since."""
+    key = _key(source, task)
     return next((kept for kept in _kept if kept.key == key and kept.stamp == _stamp(source)), None)
 
 
-def keep(source: ModelSource, loaded: Loaded, tokenizer: Any) -> None:
-    """Keep this model and forget the one before."""
-    _kept[:] = [Kept(_key(source), _stamp(source), loaded, tokenizer)]
+def keep(source: ModelSource, task: str, loaded: Loaded, tokenizer: Any) -> None:
+    """Keep this model, which has its head for `task`, and forget the one before."""
+    _kept[:] = [Kept(_key(source, task), _stamp(source), loaded, tokenizer)]
 
 
 def free() -> None:
@@ -47,9 +47,9 @@ def free() -> None:
         memory.free()
 
 
-def _key(source: ModelSource) -> tuple[str, ...]:
+def _key(source: ModelSource, task: str) -> tuple[str, ...]:
     refs = [ref for ref in (source.model, source.tokenizer) if ref is not None]
-    return tuple(part for ref in refs for part in (ref.location, ref.revision, ref.file, ref.class_path))
+    return (task, *(part for ref in refs for part in (ref.location, ref.revision, ref.file, ref.class_path)))
 
 
 def _stamp(source: ModelSource) -> Stamp:

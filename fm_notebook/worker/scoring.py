@@ -140,7 +140,7 @@ def _score(
 def _load(spec: Scoring, task: Task, labels: Sequence[str] | None) -> models_loaded.Kept:
     """The kept model if it is this one, else this one loaded; without a head, one is drawn for `labels`."""
     source = source_of(spec)
-    if kept := models_loaded.find(source):
+    if kept := models_loaded.find(source, spec.task):
         return kept
     models_loaded.free()
     models.refuse_unsafe(source)
@@ -152,7 +152,7 @@ def _load(spec: Scoring, task: Task, labels: Sequence[str] | None) -> models_loa
     models.set_pad_token(loaded.model, tokenizer)
     kept = models_loaded.Kept((), (), loaded, tokenizer)
     if not loaded.fresh:  # a head drawn at random belongs to one evaluation's labels and seed
-        models_loaded.keep(source, loaded, tokenizer)
+        models_loaded.keep(source, spec.task, loaded, tokenizer)
     return kept
 
 

@@ -16,6 +16,8 @@ from fm_notebook.data.fingerprint import row_hashes
 from fm_notebook.data.stored import load
 from fm_notebook.engine import adapters, frozen, models, precision
 from fm_notebook.engine.distributed import ALONE, World
+from fm_notebook.engine.kernels import switch
+from fm_notebook.engine.kernels.switch import Techniques
 from fm_notebook.engine.loop import finetune as train
 from fm_notebook.engine.models import Loaded, ModelSource
 from fm_notebook.engine.precision import Precision
@@ -81,16 +83,24 @@ def _finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world
         train_rows, held_out = (frozen.with_features(loaded.model, each) for each in (train_rows, held_out))
     layout = yield from assembly.layout(loaded, spec.packing)
     if spec.gradient_checkpointing:
-        loaded.model.gradient_checkpointing_enable()
+        model = loaded.model  # its name until transformers 6
+        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+    techniques = Techniques()
+    if layout == "packed" and spec.kernels == "auto":
+        techniques = switch.enable_for(loaded.model, (train_rows, held_out), tokenizer, spec.seed)
+        about["kernels"] = list(techniques.names)
     parts = Parts(
         spec=spec, task=task, model=loaded.model, tokenizer=tokenizer, train=train_rows, held_out=held_out, labels=labels,
         precision=chosen, layout=layout, checkpoints=folder.checkpoints, result=folder.model, provenance=about, seconds=seconds,
-        world=world, kills=kills,
+        vocabulary=techniques.vocabulary, world=world, kills=kills,
     )  # fmt: skip
     del tables
     last = None
-    for last in train(parts, command):
-        yield last
+    try:
+        for last in train(parts, command):
+            yield last
+    finally:
+        techniques.undo()
     result_is_here = isinstance(last, ev.Ended) and last.result and last.result.best_step == last.step
     if result_is_here and not (spec.lora or spec.prompt_tuning or spec.next_sentence):  # its file is another one
         _keep(folder, parts)
@@ -123,4 +133,4 @@ def _keep(folder: JobFolder, parts: Parts) -> None:
     parts.model.eval()
     location = str(folder.model)
     result = ModelSource(ModelRef(source=location, kind="run", location=location))
-    models_loaded.keep(result, Loaded(parts.model), parts.tokenizer)
+    models_loaded.keep(result, parts.spec.task, Loaded(parts.model), parts.tokenizer)

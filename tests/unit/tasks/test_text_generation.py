@@ -386,12 +386,12 @@ def test_conversations_go_on_with_the_assistant(tokenizer):
 
 def test_a_continuation_ends_where_the_model_stops(tokenizer, monkeypatch):
     model, prompts = make_model(), task.prompts(pa.table({"text": ["a dog", "the"]}), tokenizer, max_length=8)
-    made = torch.tensor([[7, 8, 0, 0, 300, EOS, 301], [9, 9, 9, 9, 300, 301, 4]])
+    made = torch.tensor([[0, 0, 0, 0, 40, EOS, 41], [0, 0, 0, 0, 40, 41, 4]])
     monkeypatch.setattr(
         model, "generate", lambda **_: torch.cat([torch.zeros(2, prompts.lengths.max(), dtype=int), made[:, 4:]], 1)
     )
     found = drained(generation.continuations(model, tokenizer, prompts, generation.Sampling(3), stops=[4], batch_size=2))
-    assert found == [tokenizer.decode([300]), tokenizer.decode([300, 301])]
+    assert found == [tokenizer.decode([40]), tokenizer.decode([40, 41])]
 
 
 def test_out_of_memory_makes_the_batches_of_prompts_smaller(tokenizer, monkeypatch):

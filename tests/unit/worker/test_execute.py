@@ -276,9 +276,10 @@ def test_freeing_forgets_the_model(make_job):
     do(job)
     do(evaluation_of(job))
     spec = EvaluateSpec(model=ModelRef(source="x", kind="run", location=str(job.model)), data=DATA)
-    assert models_loaded.find(training.source_of(spec)) is not None
+    assert models_loaded.find(training.source_of(spec), spec.task) is not None
+    assert models_loaded.find(training.source_of(spec), "fill-mask") is None  # the same files with another head
     models_loaded.free()
-    assert models_loaded.find(training.source_of(spec)) is None
+    assert models_loaded.find(training.source_of(spec), spec.task) is None
 
 
 def test_cancelling_an_evaluation_ends_it(make_job):

@@ -56,7 +56,9 @@ def trained(tmp_path, tiny_bert):
     def train(label, labels, **fields):
         base = ModelRef(source="tiny", kind="folder", location=str(tiny_bert))
         facts = DataFacts(labels=labels, train_rows=60, eval_rows=20, train_label_counts=[], eval_label_counts=[])
-        job = jobs.create(tmp_path / "run")
+        here = tmp_path / str(len(list(tmp_path.iterdir())))
+        here.mkdir()
+        job = jobs.create(here / "run")
         for path, n, seed in ((job.train_rows, 60, 0), (job.eval_rows, 20, 1)):
             texts, truth = sentences(n, seed)
             write(path, text=texts, label=label(truth))
@@ -68,14 +70,14 @@ def trained(tmp_path, tiny_bert):
         same = {name: fields[name] for name in ("problem", "task") if name in fields}
 
         def ask(texts=("good film", "bad plot")):
-            other = jobs.create(tmp_path / "prediction")
+            other = jobs.create(here / "prediction")
             write(other.eval_rows, text=list(texts))
             other.write(spec=PredictSpec(model=ref, max_length=fields.get("max_length", 32), **same), identity=Identity(name="p"), facts=facts)
             do(other)
             return pa.ipc.open_file(other.predictions).read_all()
 
         def judge():
-            other = jobs.create(tmp_path / "evaluation")
+            other = jobs.create(here / "evaluation")
             texts, truth = sentences(20, 1)
             write(other.eval_rows, text=texts, label=label(truth))
             spec = EvaluateSpec(model=ref, run=str(job.path), data=DATA, max_length=fields.get("max_length", 32), **same)
@@ -102,7 +104,7 @@ def test_a_number_a_text(trained):
     assert low < -0.5 < 0.5 < high
     found = judge()
     assert len(found.points) == 20
-    assert found["rmse"].value == pytest.approx(events[-1].result.metrics["rmse"], rel=1e-3)
+    assert found["rmse"].value == pytest.approx(events[-1].result.metrics["rmse"], rel=0.05)  # bf16, in other batches
 
 
 CLASSES = lambda truth: pa.array(truth, pa.int32())  # noqa: E731
@@ -146,3 +148,30 @@ def test_long_texts_go_in_pieces_and_are_judged_whole(trained):
     assert found.n == 20
     assert found["masked_perplexity"].value > 1
     assert len(found.text_perplexities) <= 20
+
+
+@pytest.mark.parametrize("task", ["text-classification", "fill-mask"])
+def test_faster_layers_on_and_off_learn_the_same(trained, task):
+    def losses(**fields):
+        _, events, ask, _ = trained(CLASSES, ["n", "p"], task=task, epochs=3.0, learning_rate=1e-3, precision="fp32", **fields)
+        return [event.loss for event in events if isinstance(event, ev.StepEnded)]
+
+    on = losses()
+    assert on == pytest.approx(losses(kernels="off"), abs=1e-5)
+    assert on == pytest.approx(losses(packing="off"), abs=1e-5)
+
+
+def test_words_that_only_predictions_have_are_known_to_the_result(trained, tiny_bert):
+    from safetensors.torch import load_file
+
+    job, events, ask, _ = trained(CLASSES, ["n", "p"])
+    started = next(event for event in events if isinstance(event, ev.Started))
+    assert "vocabulary" in started.provenance["kernels"]
+    (table,) = [t for name, t in load_file(job.model / "model.safetensors").items() if name.endswith("word_embeddings.weight")]
+    (before,) = [t for name, t in load_file(tiny_bert / "model.safetensors").items() if name.endswith("word_embeddings.weight")]
+    assert table.shape == before.shape
+    absent = 5 + 23  # "short", which no sentence has: it decayed with all the others, and did not move otherwise
+    until = [event for event in events if isinstance(event, ev.StepEnded) and event.step <= events[-1].result.best_step]
+    decay = np.prod([1 - event.learning_rate * 0.01 for event in until])
+    assert table[absent].numpy() == pytest.approx(before[absent].numpy() * decay, abs=1e-6)
+    assert ask(["good short cast", "bad long music"])["label"].to_pylist() == ["p", "n"]
