@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from fm_notebook import messages
+from fm_notebook.contracts import fields
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import PredictSpec
-from fm_notebook.errors import DataError, WaitInterrupted
+from fm_notebook.errors import DataError, SpecError, WaitInterrupted
 from fm_notebook.jobs.folder import delete
 from fm_notebook.session import launch
 from fm_notebook.session.binding import Bound
@@ -32,7 +36,7 @@ def predict(name: str, spec: PredictSpec, texts: object, labels: Sequence[str]) 
 
     table = _table(texts)
     if not table.num_rows:
-        return pd.DataFrame(columns=["label", *labels])
+        return pd.DataFrame(columns=["label", *labels] if labels else ["text"])
     facts = DataFacts(labels=list(labels), train_rows=0, eval_rows=table.num_rows, train_label_counts=[], eval_label_counts=[])
     job = launch.predict(name, Bound(spec, facts, {"eval": table}), spec.model)
     try:
@@ -53,12 +57,30 @@ def predict(name: str, spec: PredictSpec, texts: object, labels: Sequence[str]) 
         delete(job.jobfolder)
 
 
+def checked(values: Mapping[str, Any]) -> PredictSpec:
+    """The spec that `values` make.
+
+    Raises
+    ------
+    SpecError
+        With every faulty field.
+    """
+    try:
+        return PredictSpec.model_validate(values)
+    except ValidationError as error:
+        written = {name: repr(value)[:80] for name, value in values.items()}
+        raise SpecError(faults=fields.faults(error, PredictSpec, {}, written)) from None
+
+
 def _table(texts: object) -> pa.Table:
     import pyarrow as pa
 
     if not isinstance(texts, Iterable) or isinstance(texts, Mapping | bytes) or hasattr(texts, "columns"):
         raise DataError("predict.not_text", type=type(texts).__name__)  # iterating a frame would give the names of its columns
     values: Any = [texts] if isinstance(texts, str) else list(texts)
+    if values and all(isinstance(value, list) and all(isinstance(each, Mapping) for each in value) for value in values):
+        chats = [json.dumps([dict(each) for each in value], ensure_ascii=False) for value in values]
+        return pa.table({"messages": pa.array(chats, pa.large_string()), "row": pa.array(range(len(values)), pa.int64())})
     pairs = all(isinstance(value, tuple | list) and len(value) == 2 for value in values) and bool(values)
     columns = {"text": [v[0] for v in values], "text_pair": [v[1] for v in values]} if pairs else {"text": values}
     for column in columns.values():

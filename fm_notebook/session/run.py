@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fm_notebook import messages
 from fm_notebook.contracts.events import StepEnded
 from fm_notebook.contracts.results import DataFacts, Evaluation, RunResult
-from fm_notebook.contracts.specs import FinetuneSpec, PredictSpec
+from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.errors import RunError
 from fm_notebook.jobs import journal, queue
 from fm_notebook.jobs.locks import is_held
@@ -171,12 +171,19 @@ class Run:
         """End at the next step border without saving; earlier checkpoints stay."""
         self.job.command("cancel")
 
-    def predict(self, texts: str | Sequence[str] | Sequence[tuple[str, str]] | pd.Series) -> pd.DataFrame:
-        """What the model says of each text: its class and the probability of every class, its entities, its completion, …
+    def predict(
+        self,
+        texts: str | Sequence[str] | Sequence[tuple[str, str]] | Sequence[list[dict[str, str]]] | pd.Series,
+        **generation: Any,
+    ) -> pd.DataFrame:
+        """What the model says of each text: its class and the probability of every class, its entities, its continuation.
 
         Parameters
         ----------
         texts : str or sequence of N str or of N pairs of str
+            Where text is generated also N conversations, each a list of ``{"role": …, "content": …}``.
+        **generation
+            Where text is generated: ``max_new_tokens``, ``temperature`` (0: the likeliest token each time) and ``seed``.
 
         Returns
         -------
@@ -184,13 +191,14 @@ class Run:
             N rows in the order of `texts`, with the columns of the task's ``predictions``: for classification ``label``, then a
             column for each of the C classes with its probability (0 to 1).
         """
-        from fm_notebook.session.predictions import predict
+        from fm_notebook.session.predictions import checked, predict
 
         self._needs_model()
         same = {name: getattr(self.spec, name) for name in ("task", "problem", "max_length", "device", "precision", "packing")}
         trust = {name: getattr(self.spec, name) for name in ("trust_remote_code", "allow_pickle")}
         model = models.resolve(self, source=self.name)
-        return predict(self.name, PredictSpec(model=model, run=str(self.folder), **same, **trust), texts, self.data.labels)
+        spec = {"model": model, "run": str(self.folder), **same, **trust, **generation}
+        return predict(self.name, checked(spec), texts, self.data.labels)
 
     def load(self) -> tuple[Any, Any]:
         """The model and tokenizer, in this very process: imports torch, and costs the memory."""

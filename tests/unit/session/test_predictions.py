@@ -1,11 +1,13 @@
 """Texts in, a table for the worker out."""
 
+import json
+
 import pandas as pd
 import pytest
 
 from fm_notebook.contracts.specs import ModelRef, PredictSpec
-from fm_notebook.errors import DataError
-from fm_notebook.session.predictions import _table, predict
+from fm_notebook.errors import DataError, SpecError
+from fm_notebook.session.predictions import _table, checked, predict
 
 SPEC = PredictSpec(model=ModelRef(source="m", kind="folder", location="/m"))
 
@@ -56,3 +58,18 @@ def test_no_texts_need_no_worker(home):
     frame = predict("a", SPEC, [], ["n", "p"])
     assert list(frame.columns) == ["label", "n", "p"]
     assert len(frame) == 0
+
+
+def test_conversations_become_rows_of_messages():
+    talk = [{"role": "user", "content": "你好"}]
+    table = _table([talk, talk])
+    assert table.column_names == ["messages", "row"]
+    assert json.loads(table["messages"][1].as_py()) == talk
+
+
+def test_a_wrong_option_is_told_by_its_field():
+    model = {"source": "m", "kind": "folder", "location": "/m"}
+    with pytest.raises(SpecError, match="max_new_tokens = 0 is not possible"):
+        checked({"model": model, "max_new_tokens": 0})
+    with pytest.raises(SpecError, match="There is no field 'max_tokens'"):
+        checked({"model": model, "max_tokens": 3})
