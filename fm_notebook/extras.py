@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from fm_notebook.errors import FMError
@@ -22,3 +23,15 @@ def require(module: str, *, extra: str) -> ModuleType:
         if error.name != module.partition(".")[0]:
             raise
     raise FMError("extra.missing", module=module, extra=extra)
+
+
+def find(module: str, *, extra: str) -> None:
+    """Say which extra installs an optional top-level `module`, if it is not installed; without loading it.
+
+    Raises
+    ------
+    FMError
+        If `module` is not installed.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise FMError("extra.missing", module=module, extra=extra)

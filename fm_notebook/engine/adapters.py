@@ -28,6 +28,8 @@ from fm_notebook.engine.families import unwrapped, virtual_tokens
 from fm_notebook.engine.models import quietly
 from fm_notebook.errors import SpecError, did_you_mean
 
+ROOM = 16
+"""Places of a model that a prompt leaves to the text, at least; RoBERTa reserves two of them."""
 FOLDER = "adapter"
 HEAD = "head.safetensors"
 _TASKS = {
@@ -55,7 +57,7 @@ def adapt(model: Any, spec: LoraSpec | PromptTuningSpec, *, fresh: Sequence[str]
     Raises
     ------
     SpecError
-        If a target is no linear layer below the head, or prompt tuning does not fit the model.
+        If a target is no linear layer below the head, prompt tuning does not fit the model, or the prompt leaves no room.
     """
     learnt = _learnt(model, fresh)
     config = _lora(model, spec, learnt) if isinstance(spec, LoraSpec) else _prompt(model, spec)
@@ -151,6 +153,9 @@ def _prompt(model: Any, spec: PromptTuningSpec) -> PromptTuningConfig:
     if task is None or (task == TaskType.SEQ_CLS and type(model.config) not in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING):
         # GPT-like heads read the last token before the padding, which they cannot find behind embeddings
         raise SpecError("adapter.prompt", model=type(model).__name__)
+    most = getattr(model.config, "max_position_embeddings", None)
+    if most is not None and spec.tokens > most - ROOM:
+        raise SpecError("adapter.prompt_too_long", tokens=spec.tokens, positions=most, most=most - ROOM)
     words = model.get_input_embeddings().embedding_dim  # peft takes the hidden size, which is another in ELECTRA
     return PromptTuningConfig(
         task_type=task, num_virtual_tokens=spec.tokens, token_dim=words,

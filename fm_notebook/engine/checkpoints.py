@@ -209,10 +209,12 @@ def prune(folder: Path, state: RunState, keep: int) -> None:
 
 
 def generators() -> dict[str, torch.Tensor]:
-    """The states of torch's random generators, CPU and every CUDA device."""
+    """The states of torch's random generators, CPU, every CUDA device and MPS."""
     found = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         found |= {f"cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    if torch.backends.mps.is_available():
+        found["mps"] = torch.mps.get_rng_state()
     return found
 
 
@@ -221,6 +223,9 @@ def set_generators(states: dict[str, torch.Tensor]) -> None:
     for name, state in states.items():
         if name == "cpu":
             torch.set_rng_state(state)
+        elif name == "mps":
+            if torch.backends.mps.is_available():
+                torch.mps.set_rng_state(state)
         elif torch.device(name).index < torch.cuda.device_count():
             torch.cuda.set_rng_state(state, name)
 

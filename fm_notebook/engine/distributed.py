@@ -1,7 +1,7 @@
 """The processes that train one model together: what they share, and how they agree.
 
-Weights and gradients travel between devices (nccl, on CPU gloo). Wishes, flags and scores are host values and have a gloo group of
-their own, so that agreeing on a command never waits for a CUDA stream.
+Weights and gradients travel between devices (nccl, on CPU gloo). Wishes, flags and scores are host values and have a group of
+their own (gloo), so that agreeing on a command never waits for a CUDA stream.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from fm_notebook.contracts.protocols import Command
 from fm_notebook.engine import memory, precision
 from fm_notebook.engine.randomness import uniform
 from fm_notebook.errors import JobFailed, ModelError
+from fm_notebook.jobs.placement import PEER_LOST, STORE
 
 T = TypeVar("T")
 _COMMANDS: tuple[Command, ...] = ("run", "pause", "stop", "cancel")
@@ -27,13 +28,9 @@ _COMMANDS: tuple[Command, ...] = ("run", "pause", "stop", "cancel")
 STEP_TIMEOUT = timedelta(minutes=10)
 """How long one process may be behind the others within a step."""
 CONTROL_TIMEOUT = timedelta(days=7)
-"""How long the others wait for the first one, which evaluates and saves alone; that one of them died, whoever started them sees."""
+"""How long the others wait for the first one, which evaluates and saves alone; whoever started them sees if one of them dies."""
 BUCKET = 2**24
 """Numbers that travel in one message: its copy takes 64 MB in fp32, whatever the model's size."""
-STORE = "FM_NOTEBOOK_STORE"
-"""Variable that names the file through which processes of one machine find each other; without it they meet at MASTER_ADDR."""
-PEER_LOST = "distributed.peer_lost"
-"""Key of the error of a process whose peer has gone: never the cause."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,10 @@ class World:
     def share(self, n: int) -> np.ndarray:
         """Which of a step's `n` examples are this process's."""
         return np.arange(self.rank, n, self.size)
+
+    def shares(self, n: int) -> list[np.ndarray]:
+        """The `share` of every process that has one."""
+        return [np.arange(rank, n, self.size) for rank in range(min(n, self.size))]
 
     def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
         """Make each tensor the sum over all processes."""
@@ -92,6 +93,10 @@ class World:
         with _among_peers():
             torch.distributed.broadcast_object_list(told, src=0, group=self.control, device=torch.device("cpu"))
         return told[0]
+
+    def ask_first(self, find: Callable[[], T]) -> T:
+        """What `find` gives in the first process, for all; the others do not call it."""
+        return self.tell(find() if self.is_first else None)  # type: ignore[return-value] - None only where `find` gave it
 
     def seed(self, seed: int, step: int) -> None:
         """Give each process dropout of its own, a function of `seed` and `step` alone, so that a resume needs no state."""
@@ -137,7 +142,8 @@ def join(asked: str) -> World:
     accelerate = _accelerate(device)
     state = accelerate.PartialState(cpu=device.type == "cpu", backend="gloo" if device.type == "cpu" else None, **_meeting())
     control = torch.distributed.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
-    return World(state.process_index, state.num_processes, state.device, control)
+    own = device if device.type == "cpu" else state.device  # accelerate numbers CPUs too
+    return World(state.process_index, state.num_processes, own, control)
 
 
 def leave() -> None:

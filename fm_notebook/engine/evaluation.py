@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -63,17 +63,24 @@ def outputs(
 
 
 def sure_outputs(
-    model: Any, task: Task, examples: Examples, forward: Forward, budget: Budget, *, command: ReadCommand,
+    model: Any,
+    task: Task,
+    examples: Examples,
+    forward: Forward,
+    budget: Budget,
+    *,
+    command: ReadCommand,
     until: frozenset[Command],
 ) -> Generator[ItemsScored, None, Outputs | None]:
     """As `outputs`, with the labels of fp32: texts whose two best logits are closer than rounding may move them are done again.
 
-    Where that is most of them, as before any training, all are.
+    Where that is most of them, as before any training, all are. A task whose labels come of something else than the best logit
+    says by its ``margins(logits)`` how far each is from another one.
     """
     found = yield from outputs(model, task, examples, forward, budget, command=command, until=until)
     if found is None or forward.precision == "fp32":
         return found
-    doubtful = np.flatnonzero(_closest(found) < CLOSE)
+    doubtful = np.flatnonzero(_closest(found, getattr(task, "margins", two_best)) < CLOSE)
     if not len(doubtful):
         return found
     exact, again = replace(forward, precision="fp32"), doubtful if 2 * len(doubtful) < len(found) else np.arange(len(found))
@@ -81,12 +88,19 @@ def sure_outputs(
     return better and _with(found, again, better)
 
 
-def _closest(found: Outputs) -> np.ndarray:
-    """The least distance of the two best logits in each text, shape ``(N,)``; infinite where there are no two."""
+def two_best(logits: np.ndarray) -> np.ndarray:
+    """How far the best logit is above the next, shape ``(n,)``, from logits ``(n, C)``; infinite where there are no two."""
+    if logits.shape[1] < 2:
+        return np.full(len(logits), np.inf)
+    two = np.partition(logits, -2, axis=1)[:, -2:]
+    return two[:, 1] - two[:, 0]
+
+
+def _closest(found: Outputs, margins: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The least of the `margins` in each text, shape ``(N,)``; infinite where there are no logits."""
     logits, closest = found.values.get("logits"), np.full(len(found), np.inf)
-    if logits is not None and logits.shape[1] > 1:
-        two = np.partition(logits, -2, axis=1)[:, -2:]
-        np.minimum.at(closest, np.repeat(np.arange(len(found)), found.counts), two[:, 1] - two[:, 0])
+    if logits is not None:
+        np.minimum.at(closest, np.repeat(np.arange(len(found)), found.counts), margins(logits))
     return closest
 
 

@@ -133,11 +133,14 @@ def _step(run: Run) -> Iterator[ev.Event]:
 def _report(run: Run, *, all_steps: bool = False) -> Iterator[ev.StepEnded]:
     """Tell of the steps whose numbers have come; the host waits for none of them unless it must know them all."""
     for step in run.pending.ready(all_of_them=all_steps):
-        if not (run.scale.is_on or (math.isfinite(step.loss) and math.isfinite(step.norm))):
+        overflowed = run.scale.is_on and math.isfinite(step.loss)  # a smaller scale mends the gradient, but no loss
+        if not (math.isfinite(step.norm) and math.isfinite(step.loss)) and not overflowed:
             named = ", ".join(map(str, step.rows[:10]))
             run.keep_bad_batch(step.facts["step"])
             raise JobFailed("engine.not_finite", step=step.facts["step"], rows=named, saved=max(run.taken_step, 0))
-        yield ev.StepEnded(loss=step.loss, grad_norm=step.norm, **step.facts)
+        run.state.spend("train", step.waited)
+        facts = {**step.facts, "seconds": step.facts["seconds"] + step.waited}
+        yield ev.StepEnded(loss=step.loss, grad_norm=step.norm, **facts)
 
 
 def _evaluate(run: Run, command: ReadCommand, until: frozenset[Command]) -> Iterator[ev.Event]:

@@ -52,6 +52,9 @@ class Peak:
         return max(self.seen, after) if self.device.type == "cpu" and after > self._before else self.seen
 
 
+_NO_ROOM = ("can't allocate memory", "MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
 def free() -> None:
     """Give back what nobody refers to any more."""
     gc.collect()
@@ -60,9 +63,9 @@ def free() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that a tensor did not fit; on CPU torch raises a plain RuntimeError."""
+    """Whether `error` says that a tensor did not fit; only CUDA's allocator has an error of its own for it."""
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_ROOM)
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 
+from fm_notebook.engine.batching import to_device
 from fm_notebook.engine.kernels.dropout import drop
 
 NAME = "fm_packed"  # of the attention function, in transformers' registry
@@ -119,7 +120,7 @@ def _columns(starts: np.ndarray, lengths: np.ndarray, texts: np.ndarray, width: 
 
 def _moved(arrays: Sequence[np.ndarray], device: torch.device | str) -> tuple[torch.Tensor, ...]:
     """One transfer for all: on a GPU each has its own cost."""
-    return torch.from_numpy(np.concatenate(arrays)).to(device, non_blocking=True).split([len(array) for array in arrays])
+    return to_device(np.concatenate(arrays), torch.device(device)).split([len(array) for array in arrays])
 
 
 def _groups(gather: torch.Tensor, blocks: list[tuple[np.ndarray, np.ndarray]], tokens: int) -> tuple[Group, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,19 +17,20 @@ LAG = 8
 
 @dataclass(frozen=True)
 class StepNumbers:
-    """Loss and gradient norm of a step, the rows it saw, and what else the host knew of it."""
+    """Loss and gradient norm of a step, the rows it saw, what else the host knew of it, and seconds that it waited for them."""
 
     loss: float
     norm: float
     rows: np.ndarray
     facts: dict[str, Any]
+    waited: float = 0.0
 
 
 class Pending:
     """Steps under way. On CUDA their numbers are copied to pinned memory and read when the copy is there."""
 
     def __init__(self, device: torch.device):
-        self._cuda = device.type == "cuda"
+        self._device, self._cuda = device, device.type == "cuda"
         self._waiting: deque[tuple[torch.Tensor, Any, np.ndarray, dict[str, Any]]] = deque()
 
     def add(self, loss: torch.Tensor, norm: torch.Tensor, rows: np.ndarray, facts: dict[str, Any]) -> None:
@@ -37,17 +39,19 @@ class Pending:
         if self._cuda:
             both = both.to("cpu", non_blocking=True)  # into pinned memory, see at::_to_copy
             event = torch.cuda.Event()
-            event.record()
+            event.record(torch.cuda.current_stream(self._device))  # by default that of the first device
         self._waiting.append((both, event, rows, facts))
 
     def ready(self, *, all_of_them: bool = False) -> Iterator[StepNumbers]:
         """The steps whose numbers are there, in order; all of them if asked, or the oldest where too many wait."""
         while self._waiting:
-            both, event, rows, facts = self._waiting[0]
+            (both, event, rows, facts), waited = self._waiting[0], 0.0
             if event is not None and not event.query():
                 if not all_of_them and len(self._waiting) <= LAG:
                     return
+                began = perf_counter()
                 event.synchronize()
+                waited = perf_counter() - began
             self._waiting.popleft()
             loss, norm = both.tolist()
-            yield StepNumbers(loss, norm, rows, facts)
+            yield StepNumbers(loss, norm, rows, facts, waited)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fm_notebook.engine.batching import spans
-from fm_notebook.engine.tokens import Tokens, count_unknown
+from fm_notebook.engine.tokens import Tokens, count_unknown, stand_in
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ def cut(tokenizer: Any, ids: np.ndarray, lengths: np.ndarray, max_length: int) -
     before, after = frame(tokenizer)
     body = max(1, max_length - len(before) - len(after))
     owner, number, plain = borders(lengths, body)
-    sizes = plain + len(before) + len(after)
+    sizes = np.maximum(1, plain + len(before) + len(after))  # models take no text without a token
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     source = np.full(offsets[-1], -1, np.int64)
     source[spans(offsets[:-1] + len(before), plain)[0]] = np.arange(len(ids))
-    made = np.append(ids, 0).astype(np.int32)[source]
+    made = np.append(ids, stand_in(tokenizer)).astype(np.int32)[source]
     for place, token in enumerate(before):
         made[offsets[:-1] + place] = token
     for place, token in enumerate(reversed(after), start=1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +21,7 @@ from fm_notebook.engine import checkpoints, estimate, flops, memory, optim
 from fm_notebook.engine.bad_batch import save_bad_batch
 from fm_notebook.engine.batching import Batch, Budget, Examples, Plan, largest_piece, micro_batches, plan_of
 from fm_notebook.engine.distributed import ALONE, World
+from fm_notebook.engine.families import unwrapped
 from fm_notebook.engine.forward import Forward, Layout
 from fm_notebook.engine.kernels.vocabulary import CompactVocabulary
 from fm_notebook.engine.pending import Pending
@@ -91,7 +92,8 @@ class Parts:
 def budget(model: Any, task: Task, texts: int) -> Budget:
     """How much goes through `model` at once: at most `texts` texts, and tokens as suit the device and the logits of each."""
     most = CPU_TOKENS if next(model.parameters()).device.type == "cpu" else GPU_TOKENS
-    each = getattr(model.config, "vocab_size", 1) if task.level == "token" else 1
+    words = unwrapped(model).get_output_embeddings() if task.level == "token" else None
+    each = 1 if words is None else words.weight.shape[0]  # logits of a place; classes are few
     return Budget(texts, min(most, max(1, LARGEST_LOGITS // each)))
 
 
@@ -158,7 +160,9 @@ class Run:
         for phase, seconds in self.parts.seconds.items():
             self.state.spend(phase, seconds)
         yield from self._shrink_after_kills()
-        self.memory = estimate.estimate(self.parts.model, self.parts.train, self.state.budget, self.forward)
+        self.memory = estimate.estimate(
+            self.parts.model, self.parts.train, self.state.budget, self.forward, self.parts.spec.batch_size
+        )
         if tight := estimate.note(self.memory, self.device, resumed=found.checkpoint is not None):
             yield tight
 
@@ -200,7 +204,7 @@ class Run:
             trainable_parameters=sum(n for n, trained in sizes if trained), device=str(self.device),
             precision=self.state.precision, micro_batch_size=self.state.micro_batch_size, metric=self.metric,
             metric_goal=self.parts.task.metrics[self.metric],
-            provenance={**self.parts.provenance, "estimated_memory": asdict(self.memory)},
+            provenance={**self.parts.provenance, "estimated_memory": self.memory.to_json()},
         )  # fmt: skip
 
     @property

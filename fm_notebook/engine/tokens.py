@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from fm_notebook.engine.spool import Spool
 
 CHUNK = 10_000  # texts a call: the tokenizer answers with Python lists, 30 times the size of our arrays
 
@@ -45,9 +48,9 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
-        """Tokens of each text, shape ``(N,)``."""
+        """Tokens of each text, shape ``(N,)``; made once, as every batch asks for it."""
         return np.diff(self.offsets)
 
     @property
@@ -62,7 +65,7 @@ class Tokens:
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int) -> Tokens:
-    """Token ids of `texts` (or of pairs of texts), cut at `max_length` tokens.
+    """Token ids of `texts` (or of pairs of texts), cut at `max_length` tokens; one chunk's lists are in memory at a time.
 
     Parameters
     ----------
@@ -72,21 +75,22 @@ def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, 
     max_length : int
         Special tokens count.
     """
-    parts = [_chunk(tokenizer, *chunk, max_length) for chunk in _chunks(texts, pairs)]
-    lengths = np.concatenate([part.lengths for part in parts]) if parts else np.zeros(0, np.int64)
-    ids = np.concatenate([part.ids for part in parts]) if parts else np.zeros(0, np.int32)
-    types = [part.type_ids for part in parts if part.type_ids is not None]
+    ids, types, lengths = Spool(np.int32), Spool(np.int8), [np.zeros(1, np.int64)]
+    truncated = unknown = 0
+    for chunk in _chunks(texts, pairs):
+        part = _chunk(tokenizer, *chunk, max_length)
+        ids.add(part.ids)
+        if part.type_ids is not None:
+            types.add(part.type_ids)
+        lengths.append(part.lengths)
+        truncated += part.truncated
+        unknown += count_unknown(tokenizer, part.ids)
+    offsets, found_types = np.cumsum(np.concatenate(lengths)), types.array()
     special = tokenizer.num_special_tokens_to_add(pairs is not None) * len(texts)
     return Tokens(
-        ids=ids,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        type_ids=np.concatenate(types) if types else None,
-        pad_id=tokenizer.pad_token_id or 0,
-        limit=max_length,
-        truncated=sum(part.truncated for part in parts),
-        unknown=count_unknown(tokenizer, ids),
-        plain=max(0, len(ids) - special),
-    )
+        ids=ids.array(), offsets=offsets, type_ids=found_types if len(found_types) else None, pad_id=tokenizer.pad_token_id or 0,
+        limit=max_length, truncated=truncated, unknown=unknown, plain=max(0, int(offsets[-1]) - special),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,15 @@ def _chunk(tokenizer: Any, texts: list[str], pairs: list[str] | None, max_length
         texts, pairs, truncation=True, max_length=max_length, padding=False,
         return_attention_mask=False, return_token_type_ids=with_types,
     )  # fmt: skip
-    ids = found["input_ids"]
-    types = _flat(found["token_type_ids"], np.int8) if with_types else None
+    ids = [row or [stand_in(tokenizer)] for row in found["input_ids"]]
+    types = _flat([row or [0] for row in found["token_type_ids"]], np.int8) if with_types else None
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     return _Part(_flat(ids, np.int32), lengths, types, _count_truncated(tokenizer, found, texts, pairs, lengths, max_length))
+
+
+def stand_in(tokenizer: Any) -> int:
+    """The token of what the tokenizer makes nothing of, such as an empty text without special tokens: a head has to read one."""
+    return (tokenizer.pad_token_id or 0) if tokenizer.unk_token_id is None else tokenizer.unk_token_id
 
 
 def _flat(lists: Sequence[Sequence[int]], dtype: type) -> np.ndarray:

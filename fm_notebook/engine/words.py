@@ -15,7 +15,7 @@ import numpy as np
 
 from fm_notebook.data.words import Words
 from fm_notebook.engine.batching import spans
-from fm_notebook.engine.tokens import CHUNK
+from fm_notebook.engine.tokens import CHUNK, stand_in
 
 SPACES = ("▁", "Ġ")
 """Tokens of SentencePiece and of byte-level tokenizers for a space before a word; alone they stand for no part of it."""
@@ -107,7 +107,7 @@ def _one_by_one(tokenizer: Any, texts: list[str], words: Words) -> Aligned:
     written = list(_as_written(texts, words))
     distinct = list(dict.fromkeys(written))
     found = tokenizer(distinct, add_special_tokens=False, truncation=False, verbose=False)["input_ids"] if distinct else []
-    spaces, nothing = _spaces(tokenizer), tokenizer.pad_token_id if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+    spaces, nothing = _spaces(tokenizer), stand_in(tokenizer)
     known = {text: _of_word(text, ids, spaces) or ([nothing], 0) for text, ids in zip(distinct, found, strict=True)}
     pieces, skipped = zip(*(known[text] for text in written), strict=True) if written else ((), ())
     sizes = np.fromiter(map(len, pieces), np.int64, len(pieces))

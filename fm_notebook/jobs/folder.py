@@ -6,10 +6,12 @@
       job.json              name, key and time of creation
       spec.json             what was asked, pure JSON
       facts.json            what was counted in the data (fine-tuning)
-      data/                 train.arrow, eval.arrow: the rows used, as Arrow; people's data
+      data/                 train.arrow, eval.arrow: the rows used, as Arrow; tokens-<hash>.arrow: their tokens, if making them
+                            took long, one file linked by all runs that have the same; people's data
       events.jsonl          the journal
       control               what the user wants now
       lock                  held by the worker that executes the job
+      attempt.<rank>.json   there while an attempt lives, or if it was killed: how many the system had killed for lack of memory
       log.txt               the worker's output
       checkpoints/ model/   weights and all that resuming needs; the best by `metric`
       evaluations/<n>/ predictions/<n>/     jobs of their own, in the same form

@@ -24,6 +24,7 @@ from fm_notebook.session import models, store
 
 _VERSIONS = ("fm_notebook", "torch", "transformers", "tokenizers")
 _COLUMNS = ("text", "text_pair", "label", "prompt", "completion", "messages", "problem")
+_TRUST = ("trust_remote_code", "allow_pickle")
 _WHICH_ROWS = frozenset({"train", "eval", "eval_split", *_COLUMNS})
 _LEARNING_RATES = {"lora": 2e-4, "prompt_tuning": 1e-2, "freeze": 1e-3}
 """What is usual where few weights learn, far above full fine-tuning's."""
@@ -116,7 +117,7 @@ def bind_evaluate(given: Fields) -> Bound:
     if model and (problem := models.problem(model)):
         values["problem"] = problem
     if run and isinstance(run.spec, FinetuneSpec):
-        same = ("task", *_COLUMNS, "max_length", "device", "precision", "trust_remote_code", "allow_pickle")
+        same = ("task", *_COLUMNS, "completion_only_loss", "max_length", "device", "precision", *_TRUST)
         values |= {name: getattr(run.spec, name) for name in same}
     values |= {name: _plain(each.value) for name, each in given.items() if name not in {"model", "tokenizer", "data"}}
     values |= {"model": model, "data": DataRef(source=given["data"].source or "data", kind="value")}
@@ -283,6 +284,8 @@ def _partly_trained(spec: FinetuneSpec, given: Fields, base: JobFolder | None) -
 
 
 def _check_weights(spec: FinetuneSpec, facts: DataFacts, lines: dict[str, int]) -> None:
+    if spec.class_weight is not None and spec.task == "text-classification" and spec.problem in ("multi-label", "regression"):
+        raise SpecError("spec.class_weight_problem", line=lines.get("class_weight"), problem_found=spec.problem)
     unknown = sorted(set(spec.class_weight) - set(facts.labels)) if isinstance(spec.class_weight, dict) else []
     if unknown:
         line, hint = lines.get("class_weight"), did_you_mean(unknown[0], facts.labels)

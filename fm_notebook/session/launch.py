@@ -10,20 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fm_notebook import messages
+from fm_notebook import extras, messages
 from fm_notebook.contracts.events import Ended
 from fm_notebook.contracts.results import Evaluation
 from fm_notebook.contracts.specs import ModelRef
-from fm_notebook.errors import RunError
-from fm_notebook.jobs import atomic, journal
+from fm_notebook.errors import ArgumentError, RunError
+from fm_notebook.jobs import atomic, journal, placement
 from fm_notebook.jobs.folder import Identity, JobFolder, create
+from fm_notebook.jobs.placement import Placement, Where
 from fm_notebook.session import devices, models, store
 from fm_notebook.session.binding import Bound
 from fm_notebook.session.job import Job
 from fm_notebook.session.launchers.kernel import execute_here
 from fm_notebook.tasks import tasks
-
-Where = Literal["process", "kernel"]
 
 
 @dataclass(frozen=True)
@@ -68,16 +67,41 @@ def predict(name: str, bound: Bound, model: ModelRef) -> Job:
 
 
 def begin(job: Job, *, on: Where = "process") -> None:
-    """Start `job`: put it in its device's queue, or execute it here and return when it is over."""
-    if on == "kernel":
+    """Start `job`: put it in its device's queue, or execute it here and return when it is over; `on` as in `placed`."""
+    where = placed(on, job.jobfolder.spec.kind)
+    placement.write(job.folder, where)
+    if where.launcher == "kernel":
         execute_here(job.jobfolder, job.queue)
         job.refresh()
     else:
         job.enqueue()
 
 
-def resume(job: Job, *, on: Where = "process") -> None:
+def placed(on: Where, kind: str = "finetune") -> Placement:
+    """Where a job of this `kind` is executed if it is asked for as `on`.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such place, or this job is one that a single process does.
+    FMError
+        If what is needed for it is not installed.
+    """
+    found = placement.parse(on)
+    if found.is_together and kind != "finetune":
+        raise ArgumentError("placement.alone", on=on)
+    if found.launcher == "ray":
+        extras.find("ray", extra="ray")
+    return found
+
+
+def resume(job: Job, *, on: Where | None = None) -> None:
     """Go on with a run that stopped, failed, was cancelled or died, from its newest checkpoint.
+
+    Parameters
+    ----------
+    on : str, optional
+        As in `placed`; by default by as many processes as before.
 
     Raises
     ------
@@ -88,7 +112,12 @@ def resume(job: Job, *, on: Where = "process") -> None:
         raise RunError("run.not_resumable", name=job.name, state=job.state_in_words)
     if not job.jobfolder.train_rows.exists():
         raise RunError("run.no_data", name=job.name)
-    begin(job, on=on)
+    begin(job, on=on or _as_before(job))
+
+
+def _as_before(job: Job) -> Where:
+    before = placement.read(job.folder)
+    return f"{before.launcher}:{before.processes}" if before.is_together else "process"
 
 
 def evaluations(run: Path) -> Iterable[Evaluation]:

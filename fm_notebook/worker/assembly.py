@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 
 import pyarrow as pa
 
@@ -12,6 +13,7 @@ from fm_notebook.engine import families
 from fm_notebook.engine.batching import Examples
 from fm_notebook.engine.forward import Layout
 from fm_notebook.engine.models import Loaded, longest_text
+from fm_notebook.engine.token_files import TokenFiles
 from fm_notebook.engine.tokens import Tokens
 from fm_notebook.errors import DataError, ModelError
 
@@ -19,8 +21,13 @@ UNKNOWN_WARNING = 0.05
 """Share of unknown tokens from which the tokenizer does not fit the language."""
 
 
-def encode(task: Task, rows: pa.Table, loaded: Loaded, tokenizer: object, labels: Sequence[str], max_length: int) -> Examples:
+def encode(
+    task: Task, rows: pa.Table, loaded: Loaded, tokenizer: object, labels: Sequence[str], max_length: int,
+    files: TokenFiles | None = None,
+) -> Examples:  # fmt: skip
     """`rows` as examples for the model, cut at `max_length` or at what the model takes, if that is less.
+
+    With `files` they are read from disk where they lie there; only a task of ours is sure to encode alike each time.
 
     Raises
     ------
@@ -32,7 +39,9 @@ def encode(task: Task, rows: pa.Table, loaded: Loaded, tokenizer: object, labels
     if not len(rows):
         raise DataError("engine.no_rows")
     longest = longest_text(loaded.model, tokenizer) - families.virtual_tokens(loaded.model)
-    examples = task.encode(rows, tokenizer, labels, max_length=min(max_length, longest))
+    made = partial(task.encode, tokenizer=tokenizer, labels=labels, max_length=min(max_length, longest))
+    ours = type(task).__module__.startswith("fm_notebook.tasks.")
+    examples = files.examples(rows, tokenizer, labels, min(max_length, longest), made) if files and ours else made(rows)
     known = loaded.model.get_input_embeddings().num_embeddings
     if (largest := int(examples.tokens.ids.max(initial=0))) >= known:
         raise ModelError("weights.tokenizer_too_large", largest=largest, known=known)

@@ -12,7 +12,7 @@ from fm_notebook.errors import FMError
 from fm_notebook.jobs.folder import JobFolder
 
 
-def execute(folder: JobFolder, append: Callable[[Event], None], command: ReadCommand) -> None:
+def execute(folder: JobFolder, append: Callable[[Event], None], command: ReadCommand, *, together: bool = False) -> None:
     """Do the job in `folder`; whatever happens, the last event is one `Ended`.
 
     Parameters
@@ -23,11 +23,13 @@ def execute(folder: JobFolder, append: Callable[[Event], None], command: ReadCom
         Takes each event, in order.
     command : callable
         What the user wants now.
+    together : bool
+        Whether this process is one of several that were started for the job and meet first.
     """
     step, ended = 0, False
     try:
         append(PhaseBegan(phase="loading_libraries"))
-        for event in events(folder, command):
+        for event in events(folder, command, together=together):
             step, ended = getattr(event, "step", step), isinstance(event, Ended)
             append(event)
     except BaseException as error:
@@ -39,7 +41,7 @@ def execute(folder: JobFolder, append: Callable[[Event], None], command: ReadCom
         _give_back()
 
 
-def events(folder: JobFolder, command: ReadCommand) -> Iterator[Event]:
+def events(folder: JobFolder, command: ReadCommand, *, together: bool = False) -> Iterator[Event]:
     """The job in `folder` as a stream of events, from after its libraries are loaded; the last is `Ended`."""
     from fm_notebook.tasks import tasks
     from fm_notebook.worker import scoring, training
@@ -48,11 +50,19 @@ def events(folder: JobFolder, command: ReadCommand) -> Iterator[Event]:
         tasks.register(path)
     match folder.spec:
         case FinetuneSpec() as spec:
-            yield from training.finetune(folder, spec, command)
+            yield from _with_others(folder, spec, command) if together else training.finetune(folder, spec, command)
         case EvaluateSpec() as spec:
             yield from scoring.evaluate(folder, spec, command)
         case PredictSpec() as spec:
             yield from scoring.predict(folder, spec, command)
+
+
+def _with_others(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand) -> Iterator[Event]:
+    from fm_notebook.engine import distributed
+    from fm_notebook.worker import training
+
+    yield from training.finetune(folder, spec, command, distributed.join(spec.device))
+    distributed.leave()
 
 
 def record(error: BaseException) -> ErrorRecord:

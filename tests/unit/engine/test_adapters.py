@@ -291,3 +291,8 @@ def test_a_model_without_adapter_is_saved_as_it_is(tmp_path: Path):
     assert virtual_tokens(model) == 0
     save(model, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_a_prompt_that_leaves_no_room_for_the_text_is_refused():
+    with pytest.raises(SpecError, match="leaves no room for the text"):
+        adapt(make("bert"), PromptTuningSpec(tokens=56))

@@ -195,3 +195,14 @@ def test_checkpoints_are_private(begun):
 
 def test_no_file_of_a_checkpoint_is_a_pickle(begun):
     assert {path.suffix for path in save(begun, 1).iterdir()} == {".safetensors", ".json"}
+
+
+def test_the_generator_of_mps_is_saved_and_put_back(monkeypatch):
+    there = [torch.tensor([7], dtype=torch.uint8)]
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: there[0].clone())
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda state: there.__setitem__(0, state))
+    before = checkpoints.generators()
+    there[0] = torch.tensor([9], dtype=torch.uint8)
+    checkpoints.set_generators(before)
+    assert there[0].tolist() == [7]

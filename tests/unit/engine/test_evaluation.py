@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from fm_notebook.contracts.protocols import Outputs
 from fm_notebook.engine import evaluation
 from fm_notebook.engine.batching import Budget, collate
 from fm_notebook.engine.forward import Forward
 from fm_notebook.engine.loop import finetune
 from fm_notebook.errors import JobFailed
+from fm_notebook.tasks.text_classification import TextClassification
 
 NEVER = frozenset()
 
@@ -28,7 +30,13 @@ def scored(parts, texts=5, command=lambda: "run", until=NEVER):
     """The events, and the logits in order; None if they were cut short."""
     events, found = drained(
         evaluation.outputs(
-            parts.model, parts.task, parts.train, Forward(parts.precision, parts.layout), Budget(texts, 10**6), command=command, until=until
+            parts.model,
+            parts.task,
+            parts.train,
+            Forward(parts.precision, parts.layout),
+            Budget(texts, 10**6),
+            command=command,
+            until=until,
         )
     )
     return events, found and found.values["logits"]
@@ -109,3 +117,22 @@ def test_where_most_texts_are_doubtful_all_are_scored_in_fp32(make_parts):
     with torch.no_grad():
         parts.model.classifier.weight.mul_(1e-3)
     assert sure(parts, "bf16") == pytest.approx(sure(parts, "fp32"), abs=1e-6)
+
+
+def test_a_label_of_several_is_doubtful_near_its_own_border_and_not_near_the_next_label(make_parts, monkeypatch):
+    logits = np.array([[3.0, 3.01], [3.0, 0.01], [2.0, -2.0]], np.float32)
+    calls = []
+
+    def outputs(model, task, examples, *args, **kwargs):
+        calls.append(examples.rows.tolist())
+        yield from ()
+        found = logits if len(calls) == 1 else np.full((len(examples), 2), 9.0, np.float32)
+        return Outputs({"logits": found}, np.zeros(len(examples)), np.ones(len(examples), np.int64))
+
+    parts = make_parts(task=TextClassification("multi-label"))
+    monkeypatch.setattr(evaluation, "outputs", outputs)
+    given = parts.model, parts.task, parts.train.only(np.arange(3)), Forward("bf16"), Budget(8, 10**6)
+    found = drained(evaluation.sure_outputs(*given, command=lambda: "run", until=NEVER))[1].values["logits"]
+    assert calls == [[100, 101, 102], [101]]
+    assert found[1].tolist() == [9.0, 9.0]
+    assert np.array_equal(found[[0, 2]], logits[[0, 2]])

@@ -372,6 +372,28 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_spoils_the_weights(make
     assert all(tensor.isfinite().all() for tensor in weights(parts.model).values())
 
 
+def test_a_loss_that_is_no_number_ends_the_run_in_fp16_too(make_parts):
+    def step(*parts):
+        return accumulate(*parts) * math.nan
+
+    with pytest.raises(JobFailed, match="step 1"):
+        list(finetune(make_parts(step_function=step, precision="fp16")))
+
+
+def test_a_gradient_that_overflows_in_fp16_costs_a_step_and_not_the_run(make_parts):
+    def step(model, task, batch, forward, budget, backward):
+        loss = accumulate(model, task, batch, forward, budget, backward)
+        done.append(None)
+        if len(done) == 2:
+            model.classifier.weight.grad.fill_(math.inf)
+        return loss
+
+    done = []
+    events = list(finetune(make_parts(step_function=step, precision="fp16")))
+    assert events[-1].state == "finished"
+    assert [math.isinf(event.grad_norm) for event in steps(events)] == [False, True, *[False] * 8]
+
+
 def test_measured_choices_of_a_checkpoint_are_used_again(make_parts):
     list(Wishes(3, "stop").drive(make_parts(step_function=out_of_memory_above(2, []))))
     started = of(finetune(make_parts()), ev.Started)[0]

@@ -1,5 +1,8 @@
 """The host never waits for a step: proved with a device whose answers never come."""
 
+from itertools import count
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -17,9 +20,10 @@ class Event:
 
     there = False
     waited = 0
+    streams: ClassVar[list] = []
 
-    def record(self):
-        pass
+    def record(self, stream):
+        Event.streams.append(stream)
 
     def query(self):
         return Event.there
@@ -33,12 +37,16 @@ def on_a_device(monkeypatch):
     """Steps are reported as from CUDA, and every call that would wait for the device is counted."""
     calls = []
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: f"stream of {device}")
+    monkeypatch.setattr(Event, "streams", [])
     monkeypatch.setattr(run, "Pending", lambda device: Pending(torch.device("cuda")))
     monkeypatch.setattr(Event, "there", False)
     monkeypatch.setattr(Event, "waited", 0)
     for name in WAITING:
         real = getattr(torch.Tensor, name)
-        monkeypatch.setattr(torch.Tensor, name, lambda self, *a, name=name, real=real, **k: (calls.append(name), real(self, *a, **k))[1])
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *a, name=name, real=real, **k: (calls.append(name), real(self, *a, **k))[1]
+        )
     return calls
 
 
@@ -70,6 +78,22 @@ def test_numbers_that_are_there_are_told_at_once(monkeypatch, on_a_device):
     assert (found.loss, found.norm, found.rows.tolist(), found.facts) == (1.5, 2.5, [7], {"step": 1})
     assert list(waiting.ready()) == []
     assert Event.waited == 0
+
+
+def test_a_step_is_awaited_on_the_device_that_runs_it(on_a_device):
+    Pending(torch.device("cuda:1")).add(torch.tensor(1.5), torch.tensor(2.5), np.array([7]), {"step": 1})
+    assert Event.streams == ["stream of cuda:1"]
+
+
+def test_time_spent_waiting_for_the_device_counts_as_training(make_parts, monkeypatch, on_a_device):
+    parts = make_parts(n=160, epochs=1.0, batch_size=8)
+    clock = count(0, 100)
+    monkeypatch.setattr(pending, "perf_counter", lambda: next(clock))  # each wait takes 100 s
+    events = list(finetune(parts))
+    steps = [event for event in events if isinstance(event, ev.StepEnded)]
+    assert len(steps) == 20
+    assert sum(step.seconds for step in steps) > 100 * (20 - pending.LAG - 1)
+    assert events[-1].result.seconds["train"] > 100 * 20
 
 
 def test_on_the_cpu_a_step_is_told_at_once(make_parts):

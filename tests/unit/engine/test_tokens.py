@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fm_notebook.engine import tokens as module
+from fm_notebook.engine.pieces import cut
 from fm_notebook.engine.tokens import tokenize
 
 TEXTS = ["good film", "the plot was bad and dull", "unheard good", "", "a " * 40]
@@ -83,3 +84,25 @@ def test_an_end_token_that_doubles_as_the_unknown_one_does_not_count(tokenizer):
             return 3 if name == "eos_token_id" else getattr(tokenizer, name)
 
     assert module.count_unknown(LikeGpt2(), np.array([3, 3, 5])) == 0
+
+
+def without_special_tokens():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.WordLevel({"<unk>": 0, "<pad>": 1, "good": 2, "film": 3}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", pad_token="<pad>", model_max_length=32)
+
+
+def test_a_text_without_a_token_is_one_unknown_token():
+    found = tokenize(without_special_tokens(), ["good film", "  ", "", "film"], None, 8)
+    assert found.lengths.tolist() == [2, 1, 1, 1]
+    assert found.ids.tolist() == [2, 3, 0, 0, 3]
+
+
+def test_a_piece_without_a_token_is_one_unknown_token_too():
+    pieces = cut(without_special_tokens(), np.array([2, 3, 3], np.int32), np.array([0, 3]), 2)
+    assert pieces.tokens.lengths.tolist() == [1, 2, 1]
+    assert pieces.tokens.ids.tolist() == [0, 2, 3, 3]
+    assert pieces.spread(np.array([7, 8, 9]), -100).tolist() == [-100, 7, 8, 9]

@@ -140,6 +140,13 @@ def test_a_class_weight_of_no_label_is_a_typo(bind):
         bind(class_weight={"pp": 2.0})
 
 
+@pytest.mark.parametrize("values", [[["a"], ["a", "b"]], [0.5, 2.0]])
+def test_class_weights_that_would_have_no_effect_are_refused(bind, values):
+    rows = [{"text": f"film {i}", "label": values[i % 2]} for i in range(20)]
+    with pytest.raises(SpecError, match="class_weight would have no effect"):
+        bind(train=rows, class_weight="balanced")
+
+
 def test_a_flag_is_no_number_and_a_text_is_no_number(bind):
     for wrong in (True, "3", None):
         with pytest.raises(SpecError, match="batch_size"):

@@ -8,8 +8,10 @@ import pytest
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import DataRef, FinetuneSpec, ModelRef
+from fm_notebook.engine import token_files
 from fm_notebook.jobs import folder as jobs
 from fm_notebook.jobs.folder import Identity
+from fm_notebook.tasks import tasks
 from fm_notebook.worker import memory_kill, models_loaded
 from fm_notebook.worker.execute import execute
 
@@ -114,7 +116,8 @@ def job(tmp_path, tiny_bert):
         with pa.ipc.new_file(str(path), table.schema) as writer:
             writer.write_table(table)
     spec = FinetuneSpec(
-        train=DataRef(source="rows", kind="value", fingerprint="f" * 64), batch_size=8, max_steps=2, max_length=32, precision="fp32",
+        train=DataRef(source="rows", kind="value", fingerprint="f" * 64), batch_size=8, max_steps=2, max_length=32,
+        precision="fp32",
         model=ModelRef(source="tiny", kind="folder", location=str(tiny_bert)), dropout=0.0, device="cpu",
     )  # fmt: skip
     facts = DataFacts(labels=["n", "p"], train_rows=16, eval_rows=4, train_label_counts=[], eval_label_counts=[], missing_rows=0)
@@ -135,7 +138,7 @@ def test_a_killed_job_is_resumed_with_half_the_micro_batch_and_says_so(job, coun
     die(job.path)
     kill(counter)
     events = done(job)
-    assert [event.key for event in events if isinstance(event, ev.Noted) and event.level == "warning"][0] == "killed_for_memory"
+    assert next(event.key for event in events if isinstance(event, ev.Noted) and event.level == "warning") == "killed_for_memory"
     assert [event.micro_batch_size for event in events if isinstance(event, ev.MemoryShrunk)] == [4]
     assert next(event for event in events if isinstance(event, ev.Started)).micro_batch_size == 4
     assert not list(job.path.glob("attempt.*"))
@@ -150,7 +153,9 @@ def test_a_job_that_was_not_killed_keeps_its_micro_batch(job, counter):
 
 def test_the_attempt_is_noted_while_it_lives(job, counter):
     noted = []
-    execute(job, lambda event: noted.append((job.path / "attempt.0.json").exists() and isinstance(event, ev.StepEnded)), lambda: "run")
+    execute(
+        job, lambda event: noted.append((job.path / "attempt.0.json").exists() and isinstance(event, ev.StepEnded)), lambda: "run"
+    )
     assert any(noted)
 
 
@@ -158,6 +163,24 @@ def test_a_micro_batch_of_one_text_is_tried_again(job, counter):
     die(job.path, kills=20)
     events = done(job)
     assert [event.micro_batch_size for event in events if isinstance(event, ev.MemoryShrunk)] == [4, 2, 1]
+
+
+def test_a_second_job_on_the_same_rows_trains_the_same_from_the_first_ones_tokens(job, counter, monkeypatch):
+    monkeypatch.setattr(token_files, "SECONDS_WORTH", 0.0)
+    monkeypatch.setattr(token_files, "FEWEST", 0)
+    first = [event.loss for event in done(job) if isinstance(event, ev.StepEnded)]
+    assert len(list(job.data.glob("tokens-*.arrow"))) == 2
+    monkeypatch.setattr(type(tasks["text-classification"]), "encode", _only_a_few(type(tasks["text-classification"]).encode))
+    monkeypatch.setattr(token_files, "SAMPLE", 2)
+    assert [event.loss for event in done(job) if isinstance(event, ev.StepEnded)] == first
+
+
+def _only_a_few(encode):
+    def stand_in(task, rows, *args, **kwargs):
+        assert len(rows) <= 2, "rows were encoded anew"
+        return encode(task, rows, *args, **kwargs)
+
+    return stand_in
 
 
 def test_smaller_micro_batches_train_the_same_weights(job, counter):
@@ -168,5 +191,3 @@ def test_smaller_micro_batches_train_the_same_weights(job, counter):
     die(job.path)
     kill(counter)
     assert losses() == pytest.approx(expected, rel=1e-5)
-
-
