@@ -42,4 +42,5 @@ def cost_of(model: Any) -> Cost:
     parameters = sum(p.numel() for p in counted)
     trained = sum(p.numel() for p in counted if p.requires_grad)
     config = model.config.get_text_config()
-    return Cost(parameters, config.num_hidden_layers * config.hidden_size, 2 * trained > parameters)
+    layers_hidden = getattr(config, "num_hidden_layers", 0) * getattr(config, "hidden_size", 0)  # else attention is not counted
+    return Cost(parameters, layers_hidden, 2 * trained > parameters)

@@ -24,6 +24,9 @@ POLL_SECONDS = 0.1
 QUICK_SECONDS = 5.0
 """A stop still evaluates if the evaluation before took less than this."""
 
+MOST_OVERFLOWS = 40
+"""Steps in a row that fp16 may skip: by then the loss scale has fallen from 65,536 to nothing."""
+
 Over = Literal["finished", "stopped", "cancelled"]
 
 
@@ -138,6 +141,9 @@ def _report(run: Run, *, all_steps: bool = False) -> Iterator[ev.StepEnded]:
             named = ", ".join(map(str, step.rows[:10]))
             run.keep_bad_batch(step.facts["step"])
             raise JobFailed("engine.not_finite", step=step.facts["step"], rows=named, saved=max(run.taken_step, 0))
+        run.overflows = 0 if math.isfinite(step.norm) else run.overflows + 1
+        if run.overflows > MOST_OVERFLOWS:
+            raise JobFailed("engine.always_overflows", step=step.facts["step"], n=run.overflows, saved=max(run.taken_step, 0))
         run.state.spend("train", step.waited)
         facts = {**step.facts, "seconds": step.facts["seconds"] + step.waited}
         yield ev.StepEnded(loss=step.loss, grad_norm=step.norm, **facts)

@@ -106,6 +106,8 @@ class Run:
         Steps whose numbers are not reported yet.
     taken_step, saved_step : int
         Step of the newest checkpoint that is being written, and of the newest that is whole; -1 without one.
+    overflows : int
+        Steps in a row whose gradient overflowed in fp16.
     evaluation_seconds : float
         What the newest evaluation took; infinite before the first.
     """
@@ -124,6 +126,7 @@ class Run:
             parts.vocabulary.decay(self.optimizer)
         self.peak, self.pending = memory.Peak(self.device), Pending(self.device)
         self.taken_step = self.saved_step = -1
+        self.overflows = 0
         self.evaluation_seconds, self.cost = math.inf, flops.cost_of(parts.model)
         self.writer = Writer(parts.checkpoints, spec.keep_checkpoints) if parts.world.is_first else None
         most = budget(parts.model, parts.task, spec.batch_size)
@@ -151,6 +154,7 @@ class Run:
             torch.set_num_threads(checkpoint.state.threads)
             checkpoints.restore(checkpoint, self.parts.model, self.optimizer)
             self.state = checkpoint.state
+            self.state.layout = self.parts.layout  # the same but for rounding; `changed` below says where versions differ
             self.taken_step = self.saved_step = self.state.step
             self._begin()
             here = checkpoints.versions(self.parts.model)

@@ -117,7 +117,7 @@ def bind_evaluate(given: Fields) -> Bound:
     if model and (problem := models.problem(model)):
         values["problem"] = problem
     if run and isinstance(run.spec, FinetuneSpec):
-        same = ("task", *_COLUMNS, "completion_only_loss", "max_length", "device", "precision", *_TRUST)
+        same = ("task", *_COLUMNS, "completion_only_loss", "max_length", "device", "precision", "packing", *_TRUST)
         values |= {name: getattr(run.spec, name) for name in same}
     values |= {name: _plain(each.value) for name, each in given.items() if name not in {"model", "tokenizer", "data"}}
     values |= {"model": model, "data": DataRef(source=given["data"].source or "data", kind="value")}

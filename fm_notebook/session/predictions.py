@@ -36,7 +36,8 @@ def predict(name: str, spec: PredictSpec, texts: object, labels: Sequence[str]) 
 
     table = _table(texts)
     if not table.num_rows:
-        return pd.DataFrame(columns=["label", *labels] if labels else ["text"])
+        classes = spec.task == "text-classification" and spec.problem in ("auto", "single-label")
+        return pd.DataFrame(columns=["label", *labels] if classes else [])
     facts = DataFacts(labels=list(labels), train_rows=0, eval_rows=table.num_rows, train_label_counts=[], eval_label_counts=[])
     job = launch.predict(name, Bound(spec, facts, {"eval": table}), spec.model)
     try:

@@ -104,6 +104,8 @@ class CompactVocabulary:
 
 
 def _decay(table: torch.nn.Embedding, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    skipped = getattr(optimizer, "found_inf", None)  # 1.0 where the step did nothing
     for group in optimizer.param_groups:
         if any(p is table.weight for p in group["params"]):
-            table.get_buffer(FACTOR).mul_(1 - group["lr"] * group["weight_decay"])
+            decay = group["lr"] * group["weight_decay"]
+            table.get_buffer(FACTOR).mul_(1 - decay * (1 - skipped if skipped is not None else 1))

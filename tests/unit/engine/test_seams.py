@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from fm_notebook.contracts import events as ev
-from fm_notebook.engine import optim
+from fm_notebook.engine import loop, optim
 from fm_notebook.engine.loop import finetune
 from fm_notebook.engine.step import accumulate, weighted_loss
+from fm_notebook.errors import JobFailed
 
 
 def losses(parts):
@@ -135,14 +136,26 @@ def test_fp16_scales_losses_and_learns_as_fp32_does(make_parts):
     assert half == pytest.approx(full, abs=0.02)
 
 
-def test_a_step_that_overflows_in_fp16_is_skipped_and_the_run_goes_on(make_parts):
+def overflowing(when):
     calls = []
 
     def step(*parts):
         calls.append(None)
         loss = accumulate(*parts)
-        return loss * float("inf") if len(calls) == 2 else loss
+        if when(len(calls)):
+            next(iter(parts[0].parameters())).grad.fill_(float("inf"))
+        return loss
 
-    parts = make_parts(step_function=step, precision="fp16", max_steps=4)
+    return step
+
+
+def test_a_step_that_overflows_in_fp16_is_skipped_and_the_run_goes_on(make_parts):
+    parts = make_parts(step_function=overflowing(lambda n: n == 2), precision="fp16", max_steps=4)
     assert [event.step for event in finetune(parts) if isinstance(event, ev.StepEnded)] == [1, 2, 3, 4]
     assert all(p.isfinite().all() for p in parts.model.parameters())
+
+
+def test_a_gradient_that_always_overflows_ends_the_run_in_words(make_parts, monkeypatch):
+    monkeypatch.setattr(loop, "MOST_OVERFLOWS", 3)
+    with pytest.raises(JobFailed, match="4 steps in a row"):
+        list(finetune(make_parts(step_function=overflowing(lambda n: True), precision="fp16")))
