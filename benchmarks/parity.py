@@ -34,8 +34,8 @@ from fm_notebook.engine import models
 from fm_notebook.engine.batching import EpochPlan, Examples, collate
 from fm_notebook.engine.loop import finetune
 from fm_notebook.engine.models import ModelSource
+from fm_notebook.engine.parts import Parts
 from fm_notebook.engine.precision import choose_device, choose_precision
-from fm_notebook.engine.run import Parts
 from fm_notebook.engine.tokens import tokenize
 from fm_notebook.tasks.text_classification import task
 

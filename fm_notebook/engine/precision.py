@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import json
+import platform
+from contextlib import AbstractContextManager, nullcontext, suppress
 from time import perf_counter
 from typing import Any, Literal
 
 import torch
 
 from fm_notebook.errors import ModelError
+from fm_notebook.jobs import atomic, queue
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -89,15 +92,33 @@ class LossScale:
 
 
 def _bf16_gain() -> float:
-    """How much faster than fp32 this CPU multiplies in bf16, by the quickest of several products of a layer's shape."""
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.ones(512, 384, dtype=dtype), torch.ones(1536, 384, dtype=dtype)
-        deadline, best = perf_counter() + PROBE_SECONDS / 2, float("inf")
-        torch.nn.functional.linear(a, b)  # the first one builds the kernel
-        while perf_counter() < deadline:
+    """How much faster than fp32 this CPU multiplies in bf16; measured once for a machine and a torch, then read.
+
+    So that equal runs compute alike however busy the machine is when they begin.
+    """
+    path = queue.state_folder() / "bf16.json"
+    here = f"{torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {platform.node()}, {torch.get_num_threads()}"
+    with suppress(OSError, ValueError):
+        known = json.loads(path.read_text())
+        if known.get("here") == here:
+            return float(known["gain"])
+    gain = _measured_gain()
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic.write(path, json.dumps({"here": here, "gain": gain}).encode())
+    return gain
+
+
+def _measured_gain() -> float:
+    """The ratio of the quickest of several products of a layer's shape, the two types by turns."""
+    operands = {d: (torch.ones(512, 384, dtype=d), torch.ones(1536, 384, dtype=d)) for d in (torch.float32, torch.bfloat16)}
+    best = dict.fromkeys(operands, float("inf"))
+    for pair in operands.values():
+        torch.nn.functional.linear(*pair)  # the first one builds the kernel
+    deadline = perf_counter() + PROBE_SECONDS
+    while perf_counter() < deadline or float("inf") in best.values():
+        for dtype, pair in operands.items():
             began = perf_counter()
-            torch.nn.functional.linear(a, b)
-            best = min(best, perf_counter() - began)
-        seconds[dtype] = best
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+            torch.nn.functional.linear(*pair)
+            best[dtype] = min(best[dtype], perf_counter() - began)
+    return best[torch.float32] / best[torch.bfloat16]

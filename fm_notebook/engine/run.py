@@ -1,100 +1,28 @@
-"""A run in the making: its parts, its state, and what the loop asks of them."""
+"""A run on its way: its state, and what the loop asks of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from itertools import compress
-from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import torch
 
 from fm_notebook.contracts import events as ev
-from fm_notebook.contracts.protocols import Task
 from fm_notebook.contracts.results import RunResult
-from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.engine import checkpoints, estimate, flops, memory, optim
 from fm_notebook.engine.bad_batch import save_bad_batch
-from fm_notebook.engine.batching import Batch, Budget, Examples, Plan, largest_piece, micro_batches, plan_of
-from fm_notebook.engine.distributed import ALONE, World
-from fm_notebook.engine.families import unwrapped
-from fm_notebook.engine.forward import Forward, Layout
-from fm_notebook.engine.kernels.vocabulary import CompactVocabulary
+from fm_notebook.engine.batching import Batch, Budget, largest_piece, micro_batches, plan_of
+from fm_notebook.engine.forward import Forward
+from fm_notebook.engine.parts import Parts, budget
 from fm_notebook.engine.pending import Pending
-from fm_notebook.engine.precision import LossScale, Precision
+from fm_notebook.engine.precision import LossScale
 from fm_notebook.engine.saving import Writer
 from fm_notebook.engine.state import RunState
-from fm_notebook.engine.step import StepFunction, accumulate, weighted_loss
+from fm_notebook.engine.step import weighted_loss
 from fm_notebook.errors import JobFailed, SpecError
-
-CPU_TOKENS, GPU_TOKENS = 2048, 16384
-"""Tokens that go through the model at once, unless the user asks for another micro-batch: on CPU more saves no time."""
-LARGEST_LOGITS = 2**25
-"""Most logits at once: 128 MB in fp32, of which a language model needs four copies."""
-
-
-def _nothing(model: Any) -> None:
-    del model
-
-
-@dataclass(frozen=True)
-class Parts:
-    """All that a run is made of.
-
-    Attributes
-    ----------
-    model : PreTrainedModel
-        On its device; trained in place.
-    labels : sequence of str
-        Names of the classes in the order of the model's outputs; empty where there are none.
-    layout : str
-        See `fm_notebook.engine.forward.Forward`.
-    checkpoints, result : Path
-        Folders of the checkpoints and of the best model at the end.
-    seconds : dict
-        Wall seconds spent on ``load`` and ``tokenize`` before.
-    plan, parameter_groups, step_function, between_steps
-        Seams for other methods of training: the sampler, the optimiser's groups, the step's gradient, a look in between.
-    vocabulary : CompactVocabulary, optional
-        If only the vectors of words that occur are trained.
-    world : World
-        The processes that train together.
-    kills : int
-        How many attempts since the newest checkpoint the system killed for lack of memory: so often is the budget halved.
-    """
-
-    spec: FinetuneSpec
-    task: Task
-    model: Any
-    tokenizer: Any
-    train: Examples
-    held_out: Examples
-    labels: Sequence[str]
-    precision: Precision
-    checkpoints: Path
-    result: Path
-    layout: Layout = "padded"
-    provenance: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    plan: Plan | None = None
-    parameter_groups: Callable[[Any, float], list[dict[str, Any]]] = optim.parameter_groups
-    step_function: StepFunction = accumulate
-    between_steps: Callable[[Any], None] = _nothing
-    vocabulary: CompactVocabulary | None = None
-    world: World = ALONE
-    kills: int = 0
-
-
-def budget(model: Any, task: Task, texts: int) -> Budget:
-    """How much goes through `model` at once: at most `texts` texts, and tokens as suit the device and the logits of each."""
-    most = CPU_TOKENS if next(model.parameters()).device.type == "cpu" else GPU_TOKENS
-    words = unwrapped(model).get_output_embeddings() if task.level == "token" else None
-    each = 1 if words is None else words.weight.shape[0]  # logits of a place; classes are few
-    return Budget(texts, min(most, max(1, LARGEST_LOGITS // each)))
 
 
 class Run:

@@ -80,7 +80,7 @@ class _Teller:
         if progress.state == "queued":
             return messages.text("wait.behind", name=name, behind=progress.behind or "…")
         if progress.over:
-            return messages.text("evaluate.done", name=name, total=progress.items.total if progress.items else 0)
+            return messages.text("evaluate.done", name=name, total=progress.evaluation.n if progress.evaluation else 0)
         if progress.items:
             return messages.text("evaluate.items", name=name, done=progress.items.done, total=progress.items.total)
         return messages.text("evaluate.starting", name=name)

@@ -46,7 +46,7 @@ def plain(progress: Progress, spec: Spec | None = None, facts: DataFacts | None 
     """The card as text."""
     lines = [f"{progress.name}: {_headline(progress)}"]
     lines += [f"  {line}" for line in text.failure(progress.error)]
-    lines += [f"  {name:<18} {value:>8}  {between:<15}  n = {n}" for name, value, between, n in scores(progress)]
+    lines += text.score_lines(scores(progress))
     if progress.evaluation is not None:
         lines.append(evaluation.plain(progress.evaluation))
     lines += [f"  {name}: {value}" for name, value in [*rows.data(spec, facts), *rows.speed(progress)] if value]

@@ -19,8 +19,7 @@ def html(evaluation: Evaluation) -> str:
 
 def plain(evaluation: Evaluation) -> str:
     """The evaluation as text."""
-    lines = [_title(evaluation), *notices(evaluation)]
-    lines += [f"  {name:<18} {value:>8}  {between:<15}  n = {n}" for name, value, between, n in _scores(evaluation)]
+    lines = [_title(evaluation), *notices(evaluation), *text.score_lines(_scores(evaluation))]
     if evaluation.partial:
         lines.append("  " + ", ".join(f"{name} {count}" for name, count in _partial(evaluation)))
     if not evaluation.classes:

@@ -21,6 +21,11 @@ SETTINGS = (
     "task", "epochs", "max_steps", "learning_rate", "batch_size", "max_length", "weight_decay", "class_weight", "warmup_steps",
     "lr_schedule", "max_grad_norm", "dropout", "seed", "early_stopping", "metric",
 )  # fmt: skip
+CHOSEN_SETTINGS = (
+    "lora", "prompt_tuning", "freeze", "problem", "mask_probability", "whole_words", "next_sentence", "completion_only_loss",
+    "batching", "packing", "kernels", "gradient_checkpointing", "template", "shots", "label_words", "score",
+)  # fmt: skip
+"""Shown where they differ from their defaults: most belong to one task alone."""
 
 
 def curve(progress: Progress) -> Picture | None:
@@ -113,6 +118,10 @@ def settings(progress: Progress, spec: Spec | None) -> Iterator[tuple[str, str]]
     for name in SETTINGS:
         value = getattr(spec, name, None)
         yield name, "" if value is None else _short(str(value))
+    for name in CHOSEN_SETTINGS:
+        field = type(spec).model_fields.get(name) if spec is not None else None
+        if field is not None and (value := getattr(spec, name)) != field.default:
+            yield name, _short(str(value))
     if started is not None:
         yield "micro_batch_size", str(started.micro_batch_size or "")
 

@@ -50,8 +50,11 @@ def number(value: float) -> str:
 
 
 def score(value: float) -> str:
-    """A metric, to three decimals."""
-    return f"{value:.3f}" if math.isfinite(value) else str(value)
+    """A metric, to three decimals; from 100 on, such as a perplexity, to one, and from 1,000 on whole."""
+    if not math.isfinite(value):
+        return str(value)
+    decimals = 3 if abs(value) < 100 else 1 if abs(value) < 1000 else 0
+    return f"{value:,.{decimals}f}"
 
 
 def share(value: float) -> str:
@@ -67,6 +70,12 @@ def memory(size: float) -> str:
 def interval(found: Interval | None) -> str:
     """An interval as ``0.812 – 0.857``; empty if there is none."""
     return f"{score(found.low)} – {score(found.high)}" if found else ""
+
+
+def score_lines(rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
+    """Scores (metric, value, interval, n) as lines of a plain text, in columns."""
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
+    return [f"  {row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:<{widths[2]}}  n = {row[3]}" for row in rows]
 
 
 def metric(name: str) -> str:

@@ -206,7 +206,7 @@ class Run:
         import transformers
 
         folder, trust = self.folder / "model", self.spec.trust_remote_code
-        named = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust).architectures[0]
+        (named,) = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust).architectures or [""]
         head = next((head for head in _HEADS if named.endswith(head)), "ForSequenceClassification")
         model = getattr(transformers, f"AutoModel{head}").from_pretrained(folder, trust_remote_code=trust)
         return model.eval(), transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)

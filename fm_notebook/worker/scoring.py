@@ -20,7 +20,7 @@ from fm_notebook.data.stored import load
 from fm_notebook.engine import evaluation, models, precision
 from fm_notebook.engine.forward import Forward
 from fm_notebook.engine.models import Loaded
-from fm_notebook.engine.run import budget
+from fm_notebook.engine.parts import budget
 from fm_notebook.engine.tokens import Tokens
 from fm_notebook.errors import ModelError
 from fm_notebook.jobs.folder import JobFolder

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 
 from fm_notebook.contracts import events as ev
-from fm_notebook.contracts.protocols import ReadCommand
+from fm_notebook.contracts.protocols import ReadCommand, Task
 from fm_notebook.contracts.specs import FinetuneSpec, ModelRef
 from fm_notebook.data.fingerprint import row_hashes
 from fm_notebook.data.stored import load
 from fm_notebook.engine import adapters, frozen, models, precision
+from fm_notebook.engine.batching import Examples
 from fm_notebook.engine.distributed import ALONE, World
 from fm_notebook.engine.kernels import switch
 from fm_notebook.engine.kernels.switch import Techniques
 from fm_notebook.engine.loop import finetune as train
 from fm_notebook.engine.models import Loaded, ModelSource
+from fm_notebook.engine.parts import Parts
 from fm_notebook.engine.precision import Precision
-from fm_notebook.engine.run import Parts
 from fm_notebook.engine.token_files import TokenFiles
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.tasks import tasks
@@ -49,34 +52,14 @@ def finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world:
 
 def _finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world: World, kills: int) -> Iterator[ev.Event]:
     models_loaded.free()
-    task, labels = tasks[spec.task].configure(spec), folder.facts.labels
     device = world.device or precision.choose_device(spec.device)
-    yield ev.PhaseBegan(phase="loading_model")
-    began = perf_counter()
-    source = source_of(spec)
-    models.refuse_unsafe(source)
-    tokenizer = models.load_tokenizer(source)
-    loaded: Loaded = task.load_model(source, labels)
-    models.set_pad_token(loaded.model, tokenizer)
-    chosen: Precision = world.ask_first(lambda: precision.choose_precision(spec.precision, device))
-    about = provenance(spec, device=str(device), precision=chosen, model=loaded.model)
-    yield from _about_head(loaded, spec)
-    loaded = _partly_trained(loaded, spec)
-    seconds = {"load": perf_counter() - began}
-
-    yield ev.PhaseBegan(phase="tokenizing")
-    began = perf_counter()
-    tables = [load(folder.train_rows), load(folder.eval_rows)]
-    files = TokenFiles.of(folder.data, spec)
-    train_rows, held_out = (assembly.encode(task, rows, loaded, tokenizer, labels, spec.max_length, files) for rows in tables)
-    yield from assembly.notes([train_rows.tokens, held_out.tokens], spec.max_length)
-    if world.is_first:
-        np.save(folder.path / TRAINED, np.unique(row_hashes(tables[0])))
-    seconds["tokenize"] = perf_counter() - began
+    with timed() as loading:
+        loaded, tokenizer, about = yield from _model(spec, folder.facts.labels, device, world)
+    with timed() as tokenizing:
+        train_rows, held_out = yield from _examples(folder, spec, loaded, tokenizer, world)
     if world.command(command()) == "cancel":
         yield ev.Ended(state="cancelled")
         return
-
     loaded.model.to(device)
     world.equalise([*loaded.model.parameters(), *loaded.model.buffers()])
     if spec.freeze:
@@ -88,13 +71,12 @@ def _finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world
     techniques = Techniques()
     if layout == "packed" and spec.kernels == "auto":
         techniques = switch.enable_for(loaded.model, (train_rows, held_out), tokenizer, spec.seed)
-        about["kernels"] = list(techniques.names)
     parts = Parts(
-        spec=spec, task=task, model=loaded.model, tokenizer=tokenizer, train=train_rows, held_out=held_out, labels=labels,
-        precision=chosen, layout=layout, checkpoints=folder.checkpoints, result=folder.model, provenance=about, seconds=seconds,
-        vocabulary=techniques.vocabulary, world=world, kills=kills,
+        spec=spec, task=_task(spec), model=loaded.model, tokenizer=tokenizer, train=train_rows, held_out=held_out,
+        labels=folder.facts.labels, precision=about["machine"]["precision"], layout=layout, checkpoints=folder.checkpoints,
+        result=folder.model, provenance={**about, "kernels": list(techniques.names)},
+        seconds={"load": loading(), "tokenize": tokenizing()}, vocabulary=techniques.vocabulary, world=world, kills=kills,
     )  # fmt: skip
-    del tables
     last = None
     try:
         for last in train(parts, command):
@@ -104,6 +86,49 @@ def _finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world
     result_is_here = isinstance(last, ev.Ended) and last.result and last.result.best_step == last.step
     if result_is_here and not (spec.lora or spec.prompt_tuning or spec.next_sentence):  # its file is another one
         _keep(folder, parts)
+
+
+def _model(
+    spec: FinetuneSpec, labels: list[str], device: torch.device, world: World
+) -> Generator[ev.Event, None, tuple[Loaded, Any, dict[str, Any]]]:
+    """The model with its head and what of it is to be trained, its tokenizer, and where all comes from."""
+    yield ev.PhaseBegan(phase="loading_model")
+    source = source_of(spec)
+    models.refuse_unsafe(source)
+    tokenizer = models.load_tokenizer(source)
+    loaded: Loaded = _task(spec).load_model(source, labels)
+    models.set_pad_token(loaded.model, tokenizer)
+    chosen: Precision = world.ask_first(lambda: precision.choose_precision(spec.precision, device))
+    about = provenance(spec, device=str(device), precision=chosen, model=loaded.model)
+    yield from _about_head(loaded, spec)
+    return _partly_trained(loaded, spec), tokenizer, about
+
+
+def _examples(
+    folder: JobFolder, spec: FinetuneSpec, loaded: Loaded, tokenizer: Any, world: World
+) -> Generator[ev.Event, None, list[Examples]]:
+    """Rows to train and to evaluate on; notes by hash which texts are trained on."""
+    yield ev.PhaseBegan(phase="tokenizing")
+    tables, files = [load(folder.train_rows), load(folder.eval_rows)], TokenFiles.of(folder.data, spec)
+    found = [
+        assembly.encode(_task(spec), rows, loaded, tokenizer, folder.facts.labels, spec.max_length, files) for rows in tables
+    ]
+    yield from assembly.notes([each.tokens for each in found], spec.max_length)
+    if world.is_first:
+        np.save(folder.path / TRAINED, np.unique(row_hashes(tables[0])))
+    return found
+
+
+def _task(spec: FinetuneSpec) -> Task:
+    return tasks[spec.task].configure(spec)
+
+
+@contextmanager
+def timed() -> Iterator[Callable[[], float]]:
+    """Gives a function for the wall seconds that the block took, to be called after it."""
+    began = ended = perf_counter()
+    yield lambda: ended - began
+    ended = perf_counter()
 
 
 def source_of(spec: Any) -> ModelSource:

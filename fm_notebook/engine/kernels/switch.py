@@ -33,7 +33,7 @@ class Techniques:
 
 
 def enable_for(model: Any, examples: Sequence[Examples], tokenizer: Any, seed: int) -> Techniques:
-    """All techniques that fit a packed `model` and the `examples` (training, held out); to be called before the optimiser is made.
+    """Switch on all techniques that fit a packed `model` and the `examples` (training, held out); before the optimiser is made.
 
     Where words are drawn at random, as for masking, the vocabulary stays whole.
     """

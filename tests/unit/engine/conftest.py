@@ -11,7 +11,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 from fm_notebook.contracts.specs import DataRef, FinetuneSpec, ModelRef
 from fm_notebook.engine.batching import Examples
-from fm_notebook.engine.run import Parts
+from fm_notebook.engine.parts import Parts
 from fm_notebook.engine.tokens import tokenize
 from fm_notebook.tasks.text_classification import task
 
@@ -38,7 +38,18 @@ WORDS = [
     "music",
 ]
 LABELS = ["n", "p"]
-SEAMS = ("step_function", "between_steps", "model", "train", "plan", "parameter_groups", "layout", "precision", "task", "held_out")
+SEAMS = (
+    "step_function",
+    "between_steps",
+    "model",
+    "train",
+    "plan",
+    "parameter_groups",
+    "layout",
+    "precision",
+    "task",
+    "held_out",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

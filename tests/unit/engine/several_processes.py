@@ -22,7 +22,7 @@ from fm_notebook.engine import distributed
 from fm_notebook.engine.batching import Examples
 from fm_notebook.engine.distributed import ALONE, World
 from fm_notebook.engine.loop import finetune
-from fm_notebook.engine.run import Parts
+from fm_notebook.engine.parts import Parts
 from fm_notebook.engine.step import accumulate
 from fm_notebook.tasks.text_classification import task as text_task
 

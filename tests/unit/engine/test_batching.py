@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertConfig
 
-from fm_notebook.engine import run
+from fm_notebook.engine import parts
 from fm_notebook.engine.batching import Budget, EpochPlan, Examples, LengthGroupedPlan, collate, largest_piece, micro_batches
 from fm_notebook.engine.tokens import Tokens, tokenize
 
@@ -111,8 +111,8 @@ def test_rounding_up_never_passes_the_models_limit(tokenizer):
     assert collate(examples.batch(np.array([0])), CPU)["input_ids"].shape == (1, 13)
 
 
-@pytest.mark.parametrize(("head", "tokens"), [("TokenClassification", run.CPU_TOKENS), ("MaskedLM", 2**25 // 100_000)])
+@pytest.mark.parametrize(("head", "tokens"), [("TokenClassification", parts.CPU_TOKENS), ("MaskedLM", 2**25 // 100_000)])
 def test_few_classes_a_token_do_not_make_micro_batches_as_small_as_a_vocabulary_does(head, tokens):
     config = BertConfig(vocab_size=100_000, hidden_size=2, num_hidden_layers=1, num_attention_heads=1, intermediate_size=2)
     model = getattr(transformers, f"BertFor{head}")(config)
-    assert run.budget(model, SimpleNamespace(level="token"), 32) == Budget(32, tokens)
+    assert parts.budget(model, SimpleNamespace(level="token"), 32) == Budget(32, tokens)

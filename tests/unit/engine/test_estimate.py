@@ -31,7 +31,7 @@ from fm_notebook.engine.tokens import Tokens
 from fm_notebook.tasks.text_classification import task
 
 CPU = torch.device("cpu")
-SIZES = {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 4, "num_hidden_layers": 3}
+SIZES: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 4, "num_hidden_layers": 3}
 
 
 def examples_of(lengths, level: Any = "text") -> Examples:

@@ -18,7 +18,9 @@ def test_cached_features_give_the_losses_of_the_plain_forward(make_parts):
     for parts in (plain, cached):
         frozen.freeze_backbone(parts.model)
     cached = dataclasses.replace(
-        cached, train=frozen.with_features(cached.model, cached.train), held_out=frozen.with_features(cached.model, cached.held_out)
+        cached,
+        train=frozen.with_features(cached.model, cached.train),
+        held_out=frozen.with_features(cached.model, cached.held_out),
     )
     assert cached.train.features.shape == (40, 32)
     found = losses(cached)

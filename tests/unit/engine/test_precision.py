@@ -44,7 +44,19 @@ def test_what_is_asked_for_is_used():
 def test_the_gain_of_bf16_is_a_ratio_of_measured_times(monkeypatch):
     clock = iter(range(1000))
     monkeypatch.setattr(precision, "perf_counter", lambda: next(clock) * 0.001)
-    assert precision._bf16_gain() == pytest.approx(1.0)
+    assert precision._measured_gain() == pytest.approx(1.0)
+
+
+def test_the_gain_is_measured_once_for_a_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("FM_NOTEBOOK_STATE", str(tmp_path / "state"))
+    measured = iter([2.5, 0.5])
+    monkeypatch.setattr(precision, "_measured_gain", lambda: next(measured))
+    assert [precision._bf16_gain(), precision._bf16_gain()] == [2.5, 2.5]
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    assert precision._bf16_gain() == 0.5
+    (tmp_path / "state/bf16.json").write_text("torn")
+    monkeypatch.setattr(precision, "_measured_gain", lambda: 7.0)
+    assert precision._bf16_gain() == 7.0
 
 
 def test_losses_are_scaled_in_fp16_alone():

@@ -202,7 +202,9 @@ def test_config_of_what_is_not_on_this_machine_is_empty(home):
     assert models.config(ModelRef(source="x", kind="hub", location="owner/name")) == {}
 
 
-@pytest.mark.parametrize(("named", "problem"), [("regression", "regression"), ("multi_label_classification", "multi-label"), (None, None)])
+@pytest.mark.parametrize(
+    ("named", "problem"), [("regression", "regression"), ("multi_label_classification", "multi-label"), (None, None)]
+)
 def test_the_problem_is_that_of_the_models_configuration(tmp_path, named, problem):
     (tmp_path / "config.json").write_text(json.dumps({"problem_type": named}))
     assert models.problem(ModelRef(source="m", kind="folder", location=str(tmp_path))) == problem

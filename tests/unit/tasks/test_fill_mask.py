@@ -29,7 +29,7 @@ from fm_notebook.engine.kernels import switch
 from fm_notebook.engine.loop import finetune
 from fm_notebook.engine.models import Loaded, ModelSource
 from fm_notebook.engine.next_sentence import FOLLOWS, STRANGER, both_heads
-from fm_notebook.engine.run import Parts
+from fm_notebook.engine.parts import Parts
 from fm_notebook.engine.step import accumulate
 from fm_notebook.errors import DataError, ModelError
 from fm_notebook.tasks.fill_mask import FillMask, task

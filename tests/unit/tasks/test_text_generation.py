@@ -30,7 +30,7 @@ from fm_notebook.engine.forward import Forward
 from fm_notebook.engine.likelihood import losses, ranks
 from fm_notebook.engine.loop import finetune
 from fm_notebook.engine.models import ModelSource
-from fm_notebook.engine.run import Parts
+from fm_notebook.engine.parts import Parts
 from fm_notebook.engine.step import weighted_loss
 from fm_notebook.errors import DataError, JobFailed, ModelError
 from fm_notebook.tasks.text_generation import TextGeneration, task

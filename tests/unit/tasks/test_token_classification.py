@@ -22,7 +22,7 @@ from fm_notebook.engine import families
 from fm_notebook.engine.batching import Budget
 from fm_notebook.engine.forward import Forward
 from fm_notebook.engine.loop import finetune
-from fm_notebook.engine.run import Parts
+from fm_notebook.engine.parts import Parts
 from fm_notebook.engine.step import accumulate
 from fm_notebook.engine.words import align
 from fm_notebook.tasks.token_classification import TokenClassification, task

@@ -72,7 +72,8 @@ def trained(tmp_path, tiny_bert):
         def ask(texts=("good film", "bad plot")):
             other = jobs.create(here / "prediction")
             write(other.eval_rows, text=list(texts))
-            other.write(spec=PredictSpec(model=ref, max_length=fields.get("max_length", 32), **same), identity=Identity(name="p"), facts=facts)
+            spec = PredictSpec(model=ref, max_length=fields.get("max_length", 32), **same)
+            other.write(spec=spec, identity=Identity(name="p"), facts=facts)
             do(other)
             return pa.ipc.open_file(other.predictions).read_all()
 
@@ -153,7 +154,7 @@ def test_long_texts_go_in_pieces_and_are_judged_whole(trained):
 @pytest.mark.parametrize("task", ["text-classification", "fill-mask"])
 def test_faster_layers_on_and_off_learn_the_same(trained, task):
     def losses(**fields):
-        _, events, ask, _ = trained(CLASSES, ["n", "p"], task=task, epochs=3.0, learning_rate=1e-3, precision="fp32", **fields)
+        _, events, _, _ = trained(CLASSES, ["n", "p"], task=task, epochs=3.0, learning_rate=1e-3, precision="fp32", **fields)
         return [event.loss for event in events if isinstance(event, ev.StepEnded)]
 
     on = losses()
