@@ -13,6 +13,7 @@ import nbformat
 from nbclient import NotebookClient
 
 CELL_SECONDS = 600
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def main(source: Path, target: Path) -> None:
@@ -49,9 +50,14 @@ def _tables(notebook: nbformat.NotebookNode) -> list[str]:
         for cell in notebook.cells
         if cell.cell_type == "code"
         for output in cell.outputs
-        if output.output_type == "execute_result"
+        if output.output_type == "execute_result" or _is_shown(output)
     ]
     return [text for cell, text in results if "metrics" in cell.metadata.get("tags", [])] or [text for _, text in results[-1:]]
+
+
+def _is_shown(output: nbformat.NotebookNode) -> bool:
+    """Whether a cell magic displayed it as its result; a panel or a line on progress is none."""
+    return output.output_type == "display_data" and "text/html" in output.data and WIDGET not in output.data
 
 
 if __name__ == "__main__":

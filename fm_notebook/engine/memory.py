@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from dataclasses import dataclass, field
 
 import psutil
@@ -52,7 +53,7 @@ class Peak:
         return max(self.seen, after) if self.device.type == "cpu" and after > self._before else self.seen
 
 
-_NO_ROOM = ("can't allocate memory", "MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_NO_ROOM = ("can't allocate memory", "out of memory", "cublas_status_alloc_failed")
 
 
 def free() -> None:
@@ -65,7 +66,7 @@ def free() -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that a tensor did not fit; only CUDA's allocator has an error of its own for it."""
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_ROOM)
+        isinstance(error, RuntimeError) and _NO_ROOM.search(str(error)) is not None
     )
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_BINS = 40
+MOST_FINE_TICKS = 300
+"""Ratio of the ends from which on only powers of ten are named: more words would overlap."""
 FARTHEST = 1e12
 """What is above is drawn here: the perplexity of a text can fill the range of floats, and then nothing else can be seen."""
 
@@ -56,19 +58,19 @@ def _draw(axes: Axes, found: np.ndarray) -> None:
     axes.axvline(float(np.median(found)), color=ORANGE, linewidth=1.4)
     quieten(axes)
     if high > 5 * low:  # a narrower range can lie between two ticks of a logarithmic axis
-        _logarithmic(axes)
+        _logarithmic(axes, high / low)
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.set_xlabel(_word("figure.perplexity"), color=GREY, fontsize=8)
     axes.set_ylabel(_word("figure.texts"), color=GREY, fontsize=8)
 
 
-def _logarithmic(axes: Axes) -> None:
+def _logarithmic(axes: Axes, ratio: float) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if ratio < MOST_FINE_TICKS else (1,)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if 1 <= value < 1e5 else f"{value:.3g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if 1 <= value < 1e5 else f"{value:.0e}"))
 
 
 def _word(key: str) -> str:

@@ -175,7 +175,7 @@ def _parts(progress: Progress, spec: Spec | None, facts: DataFacts | None) -> It
     yield markup.image(rows.curve(progress))
     yield markup.bullets(note for _, note in text.notes(progress.notes))
     yield markup.pairs(rows.data(spec, facts), messages.text("card.data"))
-    yield rows.labels(facts)
+    yield rows.labels(spec, facts)
     yield markup.pairs(rows.speed(progress), messages.text("card.speed"))
     yield markup.details(messages.text("card.settings"), markup.pairs(rows.settings(progress, spec)))
     yield markup.details(messages.text("card.provenance"), markup.pairs(rows.provenance(progress, spec)))

@@ -74,11 +74,14 @@ def data(spec: Spec | None, facts: DataFacts | None) -> Iterator[tuple[str, str]
         yield _row(name), text.share(part) if part is not None else ""
 
 
-def labels(facts: DataFacts | None) -> str:
-    """The label balance; of many labels the first."""
-    if facts is None or not facts.labels:
+def labels(spec: Spec | None, facts: DataFacts | None) -> str:
+    """The label balance, with several labels a text as shares of the texts; of many labels the first, of numbers none."""
+    problem = getattr(spec, "problem", "auto")
+    if facts is None or not facts.labels or problem == "regression":
         return ""
     sums = [max(1, sum(facts.train_label_counts)), max(1, sum(facts.eval_label_counts))]
+    if problem == "multi-label":
+        sums = [max(1, facts.train_rows), max(1, facts.eval_rows)]
     counts = zip(facts.labels, facts.train_label_counts, facts.eval_label_counts, strict=False)
     rows = [
         (_short(label), f"{train:,} ({text.share(train / sums[0])})", f"{held:,} ({text.share(held / sums[1])})")

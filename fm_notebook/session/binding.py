@@ -47,8 +47,14 @@ class Assigned:
 
     @property
     def reference(self) -> str:
-        """The text that a reference keeps: a string as it is, an expression as it was written."""
-        return str(self.value) if isinstance(self.value, str | Path) else self.written
+        """The text that a reference keeps: a string as it is, an expression as it was written, else a run's name or the type.
+
+        Never what the value holds: references stand on cards and in bundles, which promise to show no rows.
+        """
+        if isinstance(self.value, str | Path):
+            return str(self.value)
+        name = getattr(self.value, "name", "")
+        return self.source or (name if isinstance(name, str) and name else type(self.value).__name__)
 
 
 Fields = Mapping[str, Assigned]

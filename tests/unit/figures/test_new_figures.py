@@ -11,8 +11,10 @@ from PIL import Image
 
 from fm_notebook.contracts.results import ClassScores, Interval, Score
 from fm_notebook.figures import bars as bars_module
+from fm_notebook.figures import perplexities as perplexities_module
 from fm_notebook.figures.bars import MOST_BARS, bars, most_supported
 from fm_notebook.figures.perplexities import perplexities
+from fm_notebook.figures.picture import Picture
 from fm_notebook.figures.scatter import MOST_POINTS, scatter
 
 
@@ -103,6 +105,21 @@ def test_perplexities_are_described_and_infinite_ones_left_out():
     assert perplexities([10.0, 20.0, 30.0, math.inf]).alt == "Perplexity of 3 texts: median 20, half of them from 15 to 25."
     assert perplexities([math.inf]) is None
     assert perplexities([]) is None
+
+
+@pytest.mark.parametrize("high", [6, 40, 299, 301, 5e4, 2e6, 1e12])
+def test_the_words_of_the_perplexity_axis_do_not_overlap(high, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(perplexities_module, "finish", lambda figure, alt: seen.update(figure=figure) or Picture(b"", alt))
+    perplexities(np.geomspace(1, high, 50).tolist())
+    figure = seen["figure"]
+    figure.draw_without_rendering()
+    low, top = figure.axes[0].get_xlim()
+    boxes = [
+        tick.label1.get_window_extent() for tick in figure.axes[0].xaxis.get_major_ticks() if low <= tick.get_loc() <= top
+    ]
+    assert len(boxes) > 1
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
 
 
 def test_chinese_words_are_drawn_or_replaced(monkeypatch):

@@ -191,3 +191,17 @@ def test_a_card_that_cannot_be_written_is_silent(tmp_path, monkeypatch):
     shown = card.Card(FakeJob(finished(steps=10), tmp_path))
     shown.show()
     shown.update()
+
+
+def test_settings_of_one_task_are_shown_where_they_were_chosen():
+    plain, chosen = spec_of("x"), spec_of("x").model_copy(update={"freeze": "backbone", "whole_words": True})
+    assert "whole_words" not in card.html(finished(), plain)
+    assert "backbone" in card.html(finished(), chosen)
+    assert "whole_words" in card.html(finished(), chosen)
+
+
+def test_several_labels_a_text_are_shares_of_the_texts_and_numbers_have_no_balance():
+    facts = facts_of(["a", "b", "c"])  # 7 of 14 rows hold each
+    assert "7 (33.3 %)" in card.html(finished(), spec_of("x"), facts)
+    assert "7 (50.0 %)" in card.html(finished(), spec_of("x").model_copy(update={"problem": "multi-label"}), facts)
+    assert "7 (" not in card.html(finished(), spec_of("x").model_copy(update={"problem": "regression"}), facts)

