@@ -53,7 +53,7 @@ class Peak:
         return max(self.seen, after) if self.device.type == "cpu" and after > self._before else self.seen
 
 
-_NO_ROOM = ("can't allocate memory", "out of memory", "cublas_status_alloc_failed")
+_NO_ROOM = re.compile("can't allocate memory|MPS backend out of memory|CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def free() -> None:
