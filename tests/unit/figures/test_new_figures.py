@@ -1,6 +1,7 @@
 """Scatter, bars and perplexities: small, transparent, described, and honest about what they leave out."""
 
 import io
+import itertools
 import math
 import subprocess
 import sys
@@ -115,11 +116,9 @@ def test_the_words_of_the_perplexity_axis_do_not_overlap(high, monkeypatch):
     figure = seen["figure"]
     figure.draw_without_rendering()
     low, top = figure.axes[0].get_xlim()
-    boxes = [
-        tick.label1.get_window_extent() for tick in figure.axes[0].xaxis.get_major_ticks() if low <= tick.get_loc() <= top
-    ]
+    boxes = [tick.label1.get_window_extent() for tick in figure.axes[0].xaxis.get_major_ticks() if low <= tick.get_loc() <= top]
     assert len(boxes) > 1
-    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_chinese_words_are_drawn_or_replaced(monkeypatch):
