@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import compress
 from time import perf_counter
 
@@ -129,7 +129,8 @@ class Run:
 
     def started(self) -> ev.Started:
         """The event that says so."""
-        sizes = [(p.numel(), p.requires_grad) for p in self.parts.model.parameters()]
+        with self._whole():
+            sizes = [(p.numel(), p.requires_grad) for p in self.parts.model.parameters()]
         return ev.Started(
             step=self.state.step, total_steps=self.total_steps, steps_per_epoch=self.plan.steps_per_epoch,
             examples=len(self.parts.train), parameters=sum(n for n, _ in sizes),
@@ -240,9 +241,12 @@ class Run:
     def save_best(self) -> None:
         """Have the model as it is now written as the best so far."""
         if self.writer:
-            whole = self.parts.vocabulary.whole() if self.parts.vocabulary else nullcontext()
-            with self.timed("save"), whole:
+            with self.timed("save"), self._whole():
                 self.writer.save_best(self.state.step, self.parts.model, self.parts.tokenizer)
+
+    def _whole(self) -> AbstractContextManager[None]:
+        """Within it, the model has the vectors of all words."""
+        return self.parts.vocabulary.whole() if self.parts.vocabulary else nullcontext()
 
     def saved(self, *, wait: bool = False) -> Iterator[ev.CheckpointSaved]:
         """Tell of the checkpoints that have become whole; if asked, once all are."""

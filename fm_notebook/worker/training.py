@@ -62,8 +62,9 @@ def _finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world
         return
     loaded.model.to(device)
     world.equalise([*loaded.model.parameters(), *loaded.model.buffers()])
-    if spec.freeze:
-        train_rows, held_out = (frozen.with_features(loaded.model, each) for each in (train_rows, held_out))
+    with timed() as caching:
+        if spec.freeze:
+            train_rows, held_out = (frozen.with_features(loaded.model, each) for each in (train_rows, held_out))
     layout = yield from assembly.layout(loaded, spec.packing)
     if spec.gradient_checkpointing:
         model = loaded.model  # its name until transformers 6
@@ -71,11 +72,12 @@ def _finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world
     techniques = Techniques()
     if layout == "packed" and spec.kernels == "auto":
         techniques = switch.enable_for(loaded.model, (train_rows, held_out), tokenizer, spec.seed)
+    seconds = {"load": loading(), "tokenize": tokenizing()} | ({"features": caching()} if spec.freeze else {})
     parts = Parts(
         spec=spec, task=_task(spec), model=loaded.model, tokenizer=tokenizer, train=train_rows, held_out=held_out,
         labels=folder.facts.labels, precision=about["machine"]["precision"], layout=layout, checkpoints=folder.checkpoints,
-        result=folder.model, provenance={**about, "kernels": list(techniques.names)},
-        seconds={"load": loading(), "tokenize": tokenizing()}, vocabulary=techniques.vocabulary, world=world, kills=kills,
+        result=folder.model, provenance={**about, "kernels": list(techniques.names)}, seconds=seconds,
+        vocabulary=techniques.vocabulary, world=world, kills=kills,
     )  # fmt: skip
     last = None
     try:

@@ -168,6 +168,7 @@ def test_words_that_only_predictions_have_are_known_to_the_result(trained, tiny_
     job, events, ask, _ = trained(CLASSES, ["n", "p"])
     started = next(event for event in events if isinstance(event, ev.Started))
     assert "vocabulary" in started.provenance["kernels"]
+    assert started.parameters == sum(t.numel() for t in load_file(job.model / "model.safetensors").values())
     (table,) = [t for name, t in load_file(job.model / "model.safetensors").items() if name.endswith("word_embeddings.weight")]
     (before,) = [t for name, t in load_file(tiny_bert / "model.safetensors").items() if name.endswith("word_embeddings.weight")]
     assert table.shape == before.shape
