@@ -15,10 +15,12 @@ import numpy as np
 import torch
 
 from fm_notebook.contracts.protocols import IGNORED
+from fm_notebook.engine import models
 from fm_notebook.engine.batching import Batch, Examples
+from fm_notebook.engine.models import Loaded, ModelSource
 from fm_notebook.engine.pieces import frame
 from fm_notebook.engine.tokens import CHUNK, Tokens, count_unknown
-from fm_notebook.errors import DataError
+from fm_notebook.errors import DataError, ModelError
 
 TOKEN_BITS = 32
 TOKEN_MASK = 2**TOKEN_BITS - 1
@@ -167,6 +169,20 @@ def plain_ids(tokenizer: Any, given: list[str]) -> list[list[int]]:
 def strings(given: Any) -> list[str]:
     """Rows of Arrow or any sequence as Python's."""
     return given.to_pylist() if hasattr(given, "to_pylist") else list(given)
+
+
+def load(source: ModelSource) -> Loaded:
+    """A model with its head for the next token.
+
+    Raises
+    ------
+    ModelError
+        If the model sees the tokens that it should foretell, as an encoder does.
+    """
+    loaded = models.load(source, "CausalLM")
+    if not is_causal(loaded.model):
+        raise ModelError("generation.not_causal", name=source.model.source, architecture=loaded.model.config.model_type)
+    return loaded
 
 
 @torch.no_grad()

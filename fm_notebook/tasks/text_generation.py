@@ -66,14 +66,10 @@ class TextGeneration:
         ModelError
             If the model sees the tokens that it should foretell, as an encoder does.
         """
-        from fm_notebook.engine import causal, models
-        from fm_notebook.errors import ModelError
+        from fm_notebook.engine import causal
 
         del labels
-        loaded = models.load(source, "CausalLM")
-        if not causal.is_causal(loaded.model):
-            raise ModelError("generation.not_causal", name=source.model.source, architecture=loaded.model.config.model_type)
-        return loaded
+        return causal.load(source)
 
     def has_head(self, source: ModelSource) -> bool:
         """Whether the weights come with a head for this task."""

@@ -92,16 +92,13 @@ class ZeroShotClassification:
         ModelError
             If it sees the tokens that it should foretell, as an encoder does.
         """
-        from fm_notebook.engine import causal, models
-        from fm_notebook.errors import ModelError, SpecError
+        from fm_notebook.engine import causal
+        from fm_notebook.errors import SpecError
 
         del labels
         if self.trains:
             raise SpecError("zero_shot.no_training")
-        loaded = models.load(source, "CausalLM")
-        if not causal.is_causal(loaded.model):
-            raise ModelError("generation.not_causal", name=source.model.source, architecture=loaded.model.config.model_type)
-        return loaded
+        return causal.load(source)
 
     def has_head(self, source: ModelSource) -> bool:
         """Whether the weights come with a head for the next token."""
