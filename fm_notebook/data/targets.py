@@ -61,7 +61,7 @@ def encoder(table: pa.Table, kind: Kind, labels: Sequence[str] | None, place: Pl
     classes.check(found, place)
     if labels is None:
         _enough(found, several, place)
-    if several and set(found) <= _FLAGS:
+    if several and found and set(found) <= _FLAGS:
         _refuse_flags(table["label"], place)
     return Encoder(kind, classes.names, lambda batch: (_with_classes if several else _with_class)(batch, classes))
 

