@@ -164,7 +164,7 @@ class EvaluateSpec(Frozen):
 
 
 class PredictSpec(Frozen):
-    """Class probabilities of texts: the rows of the job folder's ``data/eval.arrow``."""
+    """What the model says of unlabelled rows, those of the job folder's ``data/eval.arrow``: see the task's ``predictions``."""
 
     kind: Literal["predict"] = "predict"
     format_version: Literal[1] = FORMAT_VERSION
