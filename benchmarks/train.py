@@ -2,8 +2,7 @@
 
 ``python benchmarks/train.py --data sst2 --batch 16|64``, ``--data imdb --length 256``, ``--task token-classification|fill-mask|
 text-generation``. Peers (see `peers`) run interleaved by blocks of steps; figures are medians over blocks, the first block of
-each is warm-up and counted apart. ``--seeds 0 1 2`` trains to the end instead, one peer after the other, and scores each
-on the held-out rows with one scorer; its seconds count the whole epoch.
+each is warm-up and counted apart. How well they train: `parity`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import dataclasses
 import json
 import tempfile
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import blocks
@@ -46,9 +44,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=12, help="measured blocks of each peer")
     parser.add_argument("--block", type=int, default=8, help="steps of a block")
     parser.add_argument("--rows", type=int, help="training rows; default all")
-    parser.add_argument("--held-out-rows", type=int)
-    parser.add_argument("--seeds", type=int, nargs="+", help="train whole epochs with these seeds and score")
-    parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     asked.data = asked.data or DATA_OF[asked.task]
@@ -66,8 +61,7 @@ def run(asked: argparse.Namespace, folder: str) -> dict[str, Any]:
     lora = asked.task == "text-generation" and not asked.full
     work = Work(
         task=asked.task, data=asked.data, folder=folder, batch=asked.batch, length=asked.length, rows=asked.rows,
-        held_out_rows=asked.held_out_rows, bf16=peaks["bf16"] > peaks["fp32"], lora=lora,
-        learning_rate=2e-4 if lora else 5e-5, block=asked.block, epochs=asked.epochs,
+        bf16=peaks["bf16"] > peaks["fp32"], lora=lora, learning_rate=2e-4 if lora else 5e-5, block=asked.block,
     )  # fmt: skip
     rows = workload.read(work)
     cost = dataclasses.replace(cost_of(workload.prepare(work, rows)), weights_trained=not lora)
@@ -77,8 +71,6 @@ def run(asked: argparse.Namespace, folder: str) -> dict[str, Any]:
         "work": work.to_json() | {"folder": ""}, "rows": len(rows.train), "mean_tokens": tokens / len(rows.train),
         "gemm_peaks": peaks, "cost": dataclasses.asdict(cost), "machine": blocks.machine(),
     }  # fmt: skip
-    if asked.seeds:
-        return about | {"accuracy": accuracy(asked, work)}
     # enough epochs for all turns: a schedule that is too long changes no time
     steps = (asked.rounds + 2) * asked.block
     work = dataclasses.replace(work, epochs=float(-(-steps * asked.batch // len(rows.train)) + 1))
@@ -94,28 +86,7 @@ def run(asked: argparse.Namespace, folder: str) -> dict[str, Any]:
     return about | {"peers": found}
 
 
-def accuracy(asked: argparse.Namespace, work: Work) -> dict[str, list[dict[str, float]]]:
-    """Whole trainings, each in a process of its own, the order of the peers shifted with every seed."""
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in asked.peers}
-    for number, seed in enumerate(asked.seeds):
-        seeded = dataclasses.replace(work, seed=seed, block=0)
-        workload.prepare(seeded, workload.read(seeded))
-        for place in range(len(asked.peers)):
-            name = asked.peers[(place + number) % len(asked.peers)]
-            peer = blocks.start(name, seeded.to_json(), script="whole.py")
-            peer.end()
-            found[name].append({"seed": seed, **peer.facts})
-            print(f"seed {seed}, {name}: {peer.facts}", flush=True)
-    return found
-
-
 def table(report: dict[str, Any]) -> str:
-    if "accuracy" in report:
-        lines = ["| peer | mean score | seconds | seeds |", "|---|---|---|---|"]
-        for name, runs in report["accuracy"].items():
-            scores, seconds = (fmean(each[key] for each in runs) for key in ("score", "seconds"))
-            lines.append(f"| {name} | {scores:.4f} | {seconds:.1f} | {', '.join(str(each['seed']) for each in runs)} |")
-        return "\n".join(lines)
     peers, peaks = report["peers"], report["gemm_peaks"]
     default, tuned = (peers.get(name, {}).get("tokens_per_second") for name in ("trainer", "trainer-tuned"))
     heads = [

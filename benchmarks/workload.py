@@ -20,16 +20,17 @@ HEADS = {
 
 @dataclass(frozen=True)
 class Files:
-    """Where a data set lies, and the columns of its texts and labels."""
+    """Where a data set lies, and the columns of its texts and labels. Without a held-out file a drawn tenth is held out."""
 
     train: Path
-    held_out: Path
+    held_out: Path | None
     text: str
     label: str
 
 
 DATA = {
     "sst2": Files(SHARED / "sst2/train.tsv", SHARED / "sst2/dev.tsv", "sentence", "label"),
+    "trec": Files(SHARED / "trec/train.tsv", None, "question", "label_name"),
     "imdb": Files(SHARED / "imdb_cad/train.csv", SHARED / "imdb_cad/dev.csv", "Text", "Sentiment"),
     "wnut17": Files(SHARED / "wnut17/train.conll", SHARED / "wnut17/dev.conll", "tokens", "tags"),
 }
@@ -102,14 +103,20 @@ def read(work: Work) -> Rows:
 
     Held-out rows with labels that do not occur in training are left out: with few rows there may be some.
     """
-    train, held_out = (rows_of(path, work.files) for path in (work.files.train, work.files.held_out))
+    files = work.files
+    train = rows_of(files.train, files)
+    if files.held_out:
+        held_out = rows_of(files.held_out, files)
+    else:
+        train = _drawn(train, len(train))
+        held_out, train = train[: len(train) // 10], train[len(train) // 10 :]
     train = _drawn(train, work.rows)
     names = set().union(*(_labels(row) for row in train))
     return Rows(train, _drawn([row for row in held_out if _labels(row) <= names], work.held_out_rows), sorted(names))
 
 
 def _drawn(rows: list[tuple[Any, Any]], count: int | None) -> list[tuple[Any, Any]]:
-    return rows if count is None or count >= len(rows) else random.Random(0).sample(rows, count)
+    return rows if count is None or count > len(rows) else random.Random(0).sample(rows, count)
 
 
 def _labels(row: tuple[Any, Any]) -> set[str]:

@@ -10,14 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.resources import files
 from typing import Any
 
 import anywidget
 import traitlets
 
 from fm_notebook import messages
-from fm_notebook.panels import card, curves, text
+from fm_notebook.panels import assets, card, curves, text
 from fm_notebook.panels.snapshot import commands, snapshot
 from fm_notebook.panels.watched import WatchedJob
 
@@ -55,8 +54,8 @@ class ProgressPanel(anywidget.AnyWidget):
         card is shown anew.
     """
 
-    _esm = (files("fm_notebook.panels") / "static" / "progress.js").read_text("utf-8")
-    _css = (files("fm_notebook.panels") / "static" / "progress.css").read_text("utf-8")
+    _esm = assets.module("progress")
+    _css = assets.style()
     words = traitlets.Dict().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
     curves = traitlets.Dict().tag(sync=True)

@@ -1,0 +1,19 @@
+"""What a panel sends to the page: one ES module and one style sheet, each joined from files of ``static/``."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+
+def module(name: str) -> str:
+    """The ES module of the panel `name`, with the drawing that all panels share before it."""
+    return _text("draw.js") + _text(f"{name}.js")
+
+
+def style(name: str = "") -> str:
+    """The style sheet of all panels, and after it that of the panel `name` if it has one of its own."""
+    return _text("look.css") + (_text(f"{name}.css") if name else "")
+
+
+def _text(file: str) -> str:
+    return (files("fm_notebook.panels") / "static" / file).read_text("utf-8")
