@@ -10,11 +10,12 @@ from typing import Any
 from fm_notebook.contracts.protocols import Task
 from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.engine import optim
-from fm_notebook.engine.batching import Budget, Examples, Plan
+from fm_notebook.engine.batching import Budget, Examples
 from fm_notebook.engine.distributed import ALONE, World
 from fm_notebook.engine.families import unwrapped
 from fm_notebook.engine.forward import Layout
 from fm_notebook.engine.kernels.vocabulary import CompactVocabulary
+from fm_notebook.engine.plans import Plan
 from fm_notebook.engine.precision import Precision
 from fm_notebook.engine.step import StepFunction, accumulate
 

@@ -14,10 +14,11 @@ from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.results import RunResult
 from fm_notebook.engine import checkpoints, estimate, flops, memory, optim
 from fm_notebook.engine.bad_batch import save_bad_batch
-from fm_notebook.engine.batching import Batch, Budget, largest_piece, micro_batches, plan_of
+from fm_notebook.engine.batching import Batch, Budget, largest_piece, micro_batches
 from fm_notebook.engine.forward import Forward
 from fm_notebook.engine.parts import Parts, budget
 from fm_notebook.engine.pending import Pending
+from fm_notebook.engine.plans import plan_of
 from fm_notebook.engine.precision import LossScale
 from fm_notebook.engine.saving import Writer
 from fm_notebook.engine.state import RunState

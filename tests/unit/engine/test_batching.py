@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from transformers import BertConfig
 
 from fm_notebook.engine import parts
-from fm_notebook.engine.batching import Budget, EpochPlan, Examples, LengthGroupedPlan, collate, largest_piece, micro_batches
+from fm_notebook.engine.batching import Budget, Examples, collate, largest_piece, micro_batches
+from fm_notebook.engine.plans import EpochPlan, LengthGroupedPlan
 from fm_notebook.engine.tokens import Tokens, tokenize
 
 CPU = torch.device("cpu")
