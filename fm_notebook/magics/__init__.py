@@ -70,7 +70,6 @@ def _lazily(shell: InteractiveShell, name: str) -> Callable[..., Any]:
 
 
 def _name_living_jobs() -> None:
-    from fm_notebook.session.launchers.process import ensure_worker
     from fm_notebook.session.run import living_runs
 
     alive = living_runs()
@@ -78,4 +77,4 @@ def _name_living_jobs() -> None:
         names = ", ".join(f"{run.name} ({run.job.state_in_words})" for run in alive)
         messages.say("load.alive", names=names, first=alive[0].name)
     for run in alive:
-        ensure_worker(run.job.queue)
+        run.job.ensure_worker()

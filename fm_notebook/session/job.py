@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fm_notebook import errors, messages
+from fm_notebook.contracts.events import Ended
 from fm_notebook.contracts.protocols import Command
 from fm_notebook.errors import Fault, FMError, JobFailed, RunError, WaitInterrupted
 from fm_notebook.jobs import locks
@@ -125,7 +126,7 @@ class Job:
             self.jobfolder.control.unlink(missing_ok=True)
             self.queue.put(self.folder)
             self._from_events = self.progress.state = "queued"
-        ensure_worker(self.queue)
+        self.ensure_worker()
         self.refresh()
 
     def command(self, wish: str) -> None:
@@ -140,19 +141,28 @@ class Job:
         if self.progress.over:
             raise RunError("run.is_over", name=self.name, state=self.state_in_words)
         if wish in {"stop", "cancel"} and self.queue.withdraw(self.folder):
-            self._end_unstarted()
+            self._end_unstarted(Ended(state="cancelled"))
         else:
             write_command(self.jobfolder.control, "run" if wish == "resume" else wish)  # type: ignore[arg-type]
 
-    def _end_unstarted(self) -> None:
+    def ensure_worker(self) -> None:
+        """See that a worker comes for a job that waits; where none can start, the job has failed."""
+        try:
+            ensure_worker(self.queue)
+        except JobFailed as error:
+            from fm_notebook.worker.execute import record
+
+            if self.queue.withdraw(self.folder):
+                self._end_unstarted(Ended(state="failed", error=record(error)))
+
+    def _end_unstarted(self, event: Ended) -> None:
         """A job that no worker has taken is ended here, under its lock like by a worker."""
-        from fm_notebook.contracts.events import Ended
         from fm_notebook.jobs.journal import JournalWriter
 
         lock = locks.Lock(self.jobfolder.lock)
         if lock.acquire(patience_seconds=1.0):  # a reader that asks whether it is held has it for an instant
             journal = JournalWriter(self.jobfolder.events)
-            journal.append(Ended(state="cancelled"))
+            journal.append(event)
             journal.close()
             lock.release()
         self.refresh()
@@ -174,7 +184,7 @@ class Job:
                 if deadline is not None and time.monotonic() > deadline:
                     return False
                 if self.progress.state == "queued":
-                    ensure_worker(self.queue)
+                    self.ensure_worker()
                 watcher.pump()
                 time.sleep(0.1)
         except KeyboardInterrupt:
@@ -259,7 +269,7 @@ class Watcher:
         try:
             job.refresh()
             if job.progress.state == "queued":
-                ensure_worker(job.queue)
+                job.ensure_worker()
         except Exception:  # noqa: BLE001, S110 - a deleted folder, a full disk: the next tick sees more
             pass
         over = job.progress.over

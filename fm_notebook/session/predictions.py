@@ -92,6 +92,12 @@ def _table(texts: object) -> pa.Table:
 
 
 def _frame(path: Any) -> pd.DataFrame:
+    """Lists stay lists of dicts, which pandas would make arrays."""
+    import pyarrow as pa
+
     from fm_notebook.data.stored import load
 
-    return load(path).sort_by("row").drop_columns(["row"]).to_pandas()
+    table = load(path).sort_by("row").drop_columns(["row"])
+    lists = {field.name for field in table.schema if pa.types.is_list(field.type) or pa.types.is_large_list(field.type)}
+    frame = table.to_pandas()
+    return frame.assign(**{name: table[name].to_pylist() for name in lists})

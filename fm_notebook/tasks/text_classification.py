@@ -89,21 +89,14 @@ class TextClassification:
         return several
 
     def weights(self, targets: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-        """Weight of each example's loss, shape ``(N,)``.
-
-        By the spec's ``class_weight``: ``balanced`` is ``N / (C n_c)`` as in scikit-learn; a dict gives weights by label, 1 where
-        it is silent.
-        """
+        """Weight of each example's loss, shape ``(N,)``, by the spec's ``class_weight``."""
         import numpy as np
 
-        if self.class_weight is None or self.problem != "single-label":
+        from fm_notebook.engine.class_weights import class_weights
+
+        if self.problem != "single-label":
             return np.ones(len(targets), np.float32)
-        if self.class_weight == "balanced":
-            counts = np.bincount(targets, minlength=len(labels))
-            weights = len(targets) / (len(labels) * np.maximum(counts, 1))
-        else:
-            weights = np.array([self.class_weight.get(label, 1.0) for label in labels])
-        return weights[targets].astype(np.float32)
+        return class_weights(targets, labels, self.class_weight)[targets]
 
     def losses(self, logits: Any, targets: Any) -> Any:
         """Loss of each example, shape ``(B,)``, from logits ``(B, C)``."""

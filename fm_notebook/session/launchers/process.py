@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+from fm_notebook.errors import JobFailed
 from fm_notebook.jobs.locks import is_held, owner
 from fm_notebook.jobs.queue import Queue, state_folder
 from fm_notebook.session.devices import queue_name
@@ -22,16 +23,28 @@ _WORKERS_OWN = {"HF_HUB_DISABLE_TELEMETRY": "1"}
 _START_SECONDS = 10.0
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
+MOST_STARTS = 3
+"""Attempts before a worker that ends at once is given up."""
+
 _started: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
+_failures: dict[str, int] = {}
+"""Workers in a row, by device, that ended before they took their lock."""
 _leaving: list[subprocess.Popen[bytes]] = []
 """Earlier workers that have not been seen to end: dropping one that runs is a ResourceWarning, and leaves a zombie."""
 _starting = threading.Lock()
 
 
 def ensure_worker(queue: Queue) -> None:
-    """Start the worker of `queue` if a job waits there and no worker lives."""
+    """Start the worker of `queue` if a job waits there and no worker lives.
+
+    Raises
+    ------
+    JobFailed
+        If workers cannot start here: the last `MOST_STARTS` ended before they were ready.
+    """
     with _starting:
         if queue.waiting():
+            _count_failures(queue)
             _start(queue)
 
 
@@ -73,6 +86,21 @@ def _start(queue: Queue, *options: str) -> None:
         _leaving.append(before[0])
     _leaving[:] = [each for each in _leaving if each.poll() is None]
     _started[queue.device] = (process, time.monotonic())
+
+
+def _count_failures(queue: Queue) -> None:
+    process, _ = _started.get(queue.device, (None, 0.0))
+    if process is None or process.poll() is None:
+        return
+    if process.returncode == 0 or owner(queue.lock).get("pid") == process.pid:
+        _failures.pop(queue.device, None)
+        return
+    del _started[queue.device]
+    _failures[queue.device] = _failures.get(queue.device, 0) + 1
+    if _failures[queue.device] == MOST_STARTS:
+        del _failures[queue.device]
+        lines = queue.log.read_text("utf-8", "replace").strip().splitlines() or [""]
+        raise JobFailed("job.no_worker", log=str(queue.log), last=lines[-1], code=process.returncode)
 
 
 def free_worker(queue: Queue, *, patience_seconds: float = 0.0) -> bool:

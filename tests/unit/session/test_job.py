@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -12,7 +13,9 @@ from fm_notebook.errors import JobFailed, RunError, WaitInterrupted
 from fm_notebook.jobs.control import CommandReader
 from fm_notebook.jobs.locks import Lock
 from fm_notebook.jobs.queue import Queue
+from fm_notebook.session import job as job_module
 from fm_notebook.session.job import Job, Watcher
+from fm_notebook.session.launchers import process
 from fm_notebook.session.run import Run
 
 BEGAN = ev.PhaseBegan(phase="loading_libraries")
@@ -302,3 +305,20 @@ def test_history_has_a_row_a_step_without_what_a_resume_made_void(make_folder):
     assert history["step"].tolist() == [1, 2, 3]
     assert history["loss"].tolist() == [3, 2, 1]
     assert history["eval_loss"].dropna().tolist() == [0.5]
+
+
+def test_where_no_worker_can_start_the_job_fails_after_three_attempts_and_says_why(make_folder, queue, monkeypatch):
+    nowhere = {**os.environ, "PYTHONHOME": "/nowhere", "FM_NOTEBOOK_STATE": str(queue.folder.parents[1])}
+    monkeypatch.setattr(process, "worker_environment", lambda: nowhere)
+    monkeypatch.setattr(job_module, "ensure_worker", process.ensure_worker)
+    starts, popen = [], subprocess.Popen
+    monkeypatch.setattr(process.subprocess, "Popen", lambda *args, **kw: starts.append(1) or popen(*args, **kw))
+    folder = make_folder()
+    job = Job(folder)
+    job.enqueue()
+    job.wait(timeout_seconds=30)
+    assert (job.progress.state, len(starts)) == ("failed", process.MOST_STARTS)
+    assert folder.path not in queue.waiting()
+    failure = str(job.failure())
+    assert str(queue.log) in failure
+    assert "Python" in failure or "encodings" in failure

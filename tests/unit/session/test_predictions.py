@@ -3,11 +3,12 @@
 import json
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from fm_notebook.contracts.specs import ModelRef, PredictSpec
 from fm_notebook.errors import DataError, SpecError
-from fm_notebook.session.predictions import _table, checked, predict
+from fm_notebook.session.predictions import _frame, _table, checked, predict
 
 SPEC = PredictSpec(model=ModelRef(source="m", kind="folder", location="/m"))
 
@@ -73,3 +74,13 @@ def test_a_wrong_option_is_told_by_its_field():
         checked({"model": model, "max_new_tokens": 0})
     with pytest.raises(SpecError, match="There is no field 'max_tokens'"):
         checked({"model": model, "max_tokens": 3})
+
+
+def test_what_is_found_in_a_text_is_a_list_of_dicts(tmp_path):
+    found = {"entities": [[{"type": "PER", "start": 0}], []], "row": [1, 0]}
+    path = tmp_path / "predictions.arrow"
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, (table := pa.table(found)).schema) as writer:
+        writer.write_table(table)
+    frame = _frame(path)
+    assert frame["entities"].tolist() == [[], [{"type": "PER", "start": 0}]]
+    assert type(frame["entities"][1]) is list
