@@ -14,15 +14,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 QUICKSTART := notebooks/01_quickstart.ipynb
 OLD_KERNEL := .cache/ipykernel-6.29
+OLD_WIDGETS := .cache/ipywidgets-7.7
 PYTEST := $(BIN)/python -m pytest
 
 # A stamp a set of packages: made anew only when what it was installed from has changed.
 INSTALLED := $(VENV)/installed
 TEST_INSTALLED := $(VENV)/installed-test
 OLD_KERNEL_INSTALLED := $(OLD_KERNEL)/installed
+OLD_WIDGETS_INSTALLED := $(OLD_WIDGETS)/installed
 SMOLLM2_INSTALLED := $(VENV)/installed-smollm2
 
-.PHONY: help demo lab test lint unit contract install notebooks browser format clean
+.PHONY: help demo lab test lint unit contract training install notebooks browser images format clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +40,7 @@ test:  ## All checks and tests
 	$(MAKE) lint
 	$(MAKE) unit
 	$(MAKE) contract
+	$(MAKE) training
 	$(MAKE) install
 	$(MAKE) notebooks
 	$(MAKE) browser
@@ -48,8 +51,11 @@ lint: $(TEST_INSTALLED)  ## ruff, pyright, import-linter
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-logo --no-cache  # its cache misses modules that are added later
 
-unit: $(TEST_INSTALLED) $(SMOLLM2_INSTALLED)  ## Unit tests
-	$(PYTEST) -n 2 --dist loadfile tests/unit
+unit: $(TEST_INSTALLED)  ## Unit tests
+	$(PYTEST) -n 2 --dist loadfile -m 'not slow' tests/unit
+
+training: $(TEST_INSTALLED) $(SMOLLM2_INSTALLED)  ## The slow ones of them: whole trainings, faults, several processes, real weights
+	$(PYTEST) -n 2 --dist loadfile -m slow tests/unit
 
 contract: $(TEST_INSTALLED)  ## One suite over every plug-in
 	$(PYTEST) tests/contract
@@ -57,11 +63,14 @@ contract: $(TEST_INSTALLED)  ## One suite over every plug-in
 install: $(TEST_INSTALLED)  ## The wheel, the import budget, the constraints
 	$(PYTEST) tests/install
 
-notebooks: $(TEST_INSTALLED) $(OLD_KERNEL_INSTALLED) $(SMOLLM2_INSTALLED)  ## Notebooks and real kernels
+notebooks: $(TEST_INSTALLED) $(OLD_KERNEL_INSTALLED) $(OLD_WIDGETS_INSTALLED) $(SMOLLM2_INSTALLED)  ## Notebooks and real kernels
 	$(PYTEST) tests/notebooks
 
-browser: $(TEST_INSTALLED)  ## JupyterLab in the system's Chromium
+browser: $(TEST_INSTALLED)  ## JupyterLab and Notebook 7 in the system's Chromium; screenshots in build/screenshots
 	$(PYTEST) tests/browser
+
+images:  ## Give the README the screenshots that `make browser` took for it
+	cp build/screenshots/readme/*.png docs/images/
 
 format: $(TEST_INSTALLED)  ## Rewrite the code in the house style
 	$(BIN)/ruff check --fix .
@@ -95,4 +104,10 @@ $(SMOLLM2_INSTALLED): constraints.txt | $(INSTALLED)
 $(OLD_KERNEL_INSTALLED): | $(INSTALLED)
 	rm -rf $(OLD_KERNEL)
 	$(PIP) install --quiet --no-deps --target $(OLD_KERNEL) ipykernel==6.29.5
+	touch $@
+
+# The kernel's half of the widgets of Colab.
+$(OLD_WIDGETS_INSTALLED): | $(INSTALLED)
+	rm -rf $(OLD_WIDGETS)
+	$(PIP) install --quiet --no-deps --target $(OLD_WIDGETS) ipywidgets==7.7.1 ipython_genutils==0.2.0
 	touch $@

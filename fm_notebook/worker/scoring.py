@@ -19,6 +19,7 @@ from fm_notebook.data.fingerprint import row_hashes
 from fm_notebook.data.stored import load
 from fm_notebook.engine import evaluation, models, precision
 from fm_notebook.engine.forward import Forward
+from fm_notebook.engine.kernels import constant_linear
 from fm_notebook.engine.models import Loaded
 from fm_notebook.engine.parts import budget
 from fm_notebook.engine.tokens import Tokens
@@ -83,9 +84,10 @@ def _generate(
         total_steps=len(rows), examples=len(rows), parameters=model.num_parameters(), device=str(device), precision=chosen,
         micro_batch_size=spec.batch_size, provenance=provenance(spec, device=str(device), precision=chosen, model=model),
     )  # fmt: skip
-    found = yield from task.generate(
-        model, kept.tokenizer, prompts, batch_size=spec.batch_size, precision=chosen, command=command
-    )
+    with constant_linear.while_scoring(model):
+        found = yield from task.generate(
+            model, kept.tokenizer, prompts, batch_size=spec.batch_size, precision=chosen, command=command
+        )
     if found is not None:
         write_predictions(folder.predictions, rows["row"].to_numpy(), found)
     return found
@@ -126,10 +128,11 @@ def _score(
         precision=chosen, micro_batch_size=spec.batch_size,
         provenance=provenance(spec, device=str(device), precision=chosen, model=loaded.model),
     )  # fmt: skip
-    outputs = yield from evaluation.sure_outputs(
-        loaded.model, task, examples, Forward(chosen, layout), budget(loaded.model, task, spec.batch_size),
-        command=command, until=frozenset({"stop", "cancel"}),
-    )  # fmt: skip
+    with constant_linear.while_scoring(loaded.model):
+        outputs = yield from evaluation.sure_outputs(
+            loaded.model, task, examples, Forward(chosen, layout), budget(loaded.model, task, spec.batch_size),
+            command=command, until=frozenset({"stop", "cancel"}),
+        )  # fmt: skip
     if outputs is None:
         return None
     outputs = _in_order(outputs, columns)

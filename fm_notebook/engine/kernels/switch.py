@@ -14,12 +14,12 @@ from typing import Any, Literal, get_args
 import torch
 
 from fm_notebook.engine.batching import Examples
-from fm_notebook.engine.kernels import bert_layer, dropout, last_layer
+from fm_notebook.engine.kernels import bert_layer, constant_linear, dropout, last_layer
 from fm_notebook.engine.kernels import vocabulary as compact_vocabulary
 from fm_notebook.engine.kernels.replacing import Undo, in_reverse
 from fm_notebook.engine.kernels.vocabulary import CompactVocabulary
 
-Technique = Literal["mask_pool", "last_layer", "bert_layer"]
+Technique = Literal["mask_pool", "last_layer", "bert_layer", "constant_linear"]
 ALL: tuple[Technique, ...] = get_args(Technique)
 
 
@@ -59,4 +59,6 @@ def enable(model: torch.nn.Module, seed: int, which: Collection[Technique] = ALL
         undos.append(last_layer.enable(model))
     if "bert_layer" in which:
         undos.append(bert_layer.enable(model, pool))
+    if "constant_linear" in which and not any(getattr(each, "gradient_checkpointing", False) for each in model.modules()):
+        undos.append(constant_linear.enable(model))  # where activations are computed anew, memory counts more than time
     return in_reverse(undos)

@@ -62,6 +62,11 @@ class CompactVocabulary:
         self._undo = replace_forward(self._table, self._forward)
         self._shrink()
 
+    @property
+    def absent_bytes(self) -> int:
+        """What the vectors of absent words take where the model has them."""
+        return (self._whole.numel() - self._table.weight.numel()) * self._whole.element_size()
+
     def decay(self, optimizer: torch.optim.Optimizer) -> None:
         """Follow the weight decay of `optimizer`, whose steps shrink absent words' vectors too."""
         optimizer.register_step_post_hook(partial(_decay, self._table))

@@ -17,6 +17,8 @@ from fm_notebook.engine import distributed
 from fm_notebook.engine.distributed import World
 from fm_notebook.errors import JobFailed, ModelError
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("several_processes.py")
 FAR = 1e-5
 

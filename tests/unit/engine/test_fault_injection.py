@@ -25,6 +25,8 @@ from fm_notebook.engine.saving import Writer
 from fm_notebook.engine.state import Scores
 from fm_notebook.errors import JobFailed
 
+pytestmark = pytest.mark.slow
+
 KILLED = 9
 GROWING = frozenset({"mkdir", "open", "save_file", "fsync", "rename"})
 """What a full disk refuses; removing goes on."""

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from fm_notebook.contracts import events as ev
 from fm_notebook.engine.loop import finetune
 
+pytestmark = pytest.mark.slow
+
 numbers = itertools.count()
 
 fields = st.fixed_dictionaries(

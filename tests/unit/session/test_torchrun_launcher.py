@@ -19,6 +19,8 @@ from fm_notebook.session import launch
 from fm_notebook.session.job import Job
 from fm_notebook.worker import distributed, runtime, together
 
+pytestmark = pytest.mark.slow
+
 TWO = Placement(launcher="torchrun", processes=2)
 
 

@@ -22,6 +22,8 @@ from fm_notebook.worker import models_loaded, scoring, training
 from fm_notebook.worker import provenance as provenance_module
 from fm_notebook.worker.execute import execute, record
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["n", "p"]
 DATA = DataRef(source="rows", kind="value", fingerprint="f" * 64)
 

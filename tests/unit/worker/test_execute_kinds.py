@@ -15,6 +15,8 @@ from fm_notebook.jobs.folder import Identity
 from fm_notebook.worker import models_loaded
 from fm_notebook.worker.execute import execute
 
+pytestmark = pytest.mark.slow
+
 DATA = DataRef(source="rows", kind="value", fingerprint="f" * 64)
 WORDS = ["a", "the", "it", "was", "film", "plot"]
 

@@ -14,6 +14,8 @@ from fm_notebook.jobs.folder import Identity, JobFolder
 from fm_notebook.worker import models_loaded
 from fm_notebook.worker.execute import execute
 
+pytestmark = pytest.mark.slow
+
 DATA = DataRef(source="rows", kind="value", fingerprint="f" * 64)
 NAMES = ["ann", "bob", "eve", "joe"]
 DRINKS = {"ann": "tea", "bob": "milk", "eve": "tea", "joe": "milk"}

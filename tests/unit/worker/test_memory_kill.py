@@ -15,6 +15,8 @@ from fm_notebook.tasks import tasks
 from fm_notebook.worker import memory_kill, models_loaded
 from fm_notebook.worker.execute import execute
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def counter(tmp_path, monkeypatch) -> Path:
