@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from fm_notebook.data import language, tagging, targets
 from fm_notebook.data.columns import Place, chosen
+from fm_notebook.data.grouped import kept, with_groups
 from fm_notebook.data.reading import Kind, Reading
 from fm_notebook.data.stored import batches_of, gathered, is_large
 from fm_notebook.data.targets import Encoder
@@ -24,8 +25,9 @@ class Encoded:
     Attributes
     ----------
     table : pyarrow.Table
-        The canonical columns of the kind (see `fm_notebook.data.reading.Reading`; texts are large strings) and ``row`` (int64),
-        the row's number in the user's data, from 0. On disk if the user's table is large.
+        The canonical columns of the kind (see `fm_notebook.data.reading.Reading`; texts are large strings), ``row`` (int64), the
+        row's number in the user's data, from 0, and for each of the reading's groups ``by.<column>`` (large string or null). On
+        disk if the user's table is large.
     labels : tuple of str
         Names of the outputs in the order of their numbers: classes, tags, or for regression the column.
     missing_rows : int
@@ -73,6 +75,7 @@ def encode(
         If a column is not there or of the wrong kind, nothing is left, or the labels are not what is needed.
     """
     picked, place = chosen(table, reading := reading.among(table.column_names), field, lines)
+    groups = kept(table, reading.groups, field, lines)
     encoder = _encoder(picked, reading.kind, labels, place)
     if order is not None and encoder.labels != tuple(order) and set(encoder.labels) == set(order):
         encoder = _encoder(picked, reading.kind, order, place)
@@ -80,14 +83,15 @@ def encode(
     def batches() -> Iterator[pa.RecordBatch]:
         first = 0
         for batch in batches_of(picked):
-            yield encoder.encode(batch.append_column("row", pa.array(np.arange(first, first + batch.num_rows))))
+            rows = encoder.encode(batch.append_column("row", pa.array(np.arange(first, first + batch.num_rows))))
+            yield with_groups(rows, groups)
             first += batch.num_rows
 
-    kept = gathered(_schema(encoder, picked), batches(), large=is_large(picked.nbytes))
-    if not kept.num_rows:
+    found = gathered(_schema(encoder, picked, groups), batches(), large=is_large(picked.nbytes))
+    if not found.num_rows:
         named = listed(list(place.columns.values()))
         raise DataError("data.all_missing", line=place.line(), field=field, rows=table.num_rows, columns=named)
-    return Encoded(kept, encoder.labels, table.num_rows - kept.num_rows, encoder.kind)
+    return Encoded(found, encoder.labels, table.num_rows - found.num_rows, encoder.kind)
 
 
 def _encoder(picked: pa.Table, kind: Kind, labels: Sequence[str] | None, place: Place) -> Encoder:
@@ -100,7 +104,7 @@ def _encoder(picked: pa.Table, kind: Kind, labels: Sequence[str] | None, place: 
             return targets.encoder(picked, kind, labels, place)
 
 
-def _schema(encoder: Encoder, picked: pa.Table) -> pa.Schema:
+def _schema(encoder: Encoder, picked: pa.Table, groups: pa.Table) -> pa.Schema:
     """What no rows become tells what all do."""
     none = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in picked.schema], schema=picked.schema)
-    return encoder.encode(none.append_column("row", pa.array([], pa.int64()))).schema
+    return with_groups(encoder.encode(none.append_column("row", pa.array([], pa.int64()))), groups).schema

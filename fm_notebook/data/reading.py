@@ -39,6 +39,8 @@ class Reading:
         ====================  =========================================================================================
     text, text_pair, label, prompt, completion, messages : str or None
         The user's columns. Without `label`, rows of the first five kinds are unlabelled.
+    groups : tuple of str
+        The user's columns by which scores are told apart, or weights given; kept beside the others as text.
     """
 
     kind: Kind = "single-label"
@@ -48,6 +50,7 @@ class Reading:
     prompt: str | None = None
     completion: str | None = None
     messages: str | None = None
+    groups: tuple[str, ...] = ()
 
     def among(self, names: Collection[str]) -> Reading:
         """The reading for rows with the columns `names`.
