@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fm_notebook import messages
-from fm_notebook.errors import ArgumentError, did_you_mean
+from fm_notebook.errors import ArgumentError, RunError, did_you_mean
 from fm_notebook.jobs import queue
-from fm_notebook.magics import arguments, finetune, manual, names
+from fm_notebook.magics import arguments, finetune, frontend, manual, names
 from fm_notebook.magics.arguments import ON_SEVERAL, WAIT, Flag
 from fm_notebook.session import launch
 from fm_notebook.session.launchers.process import free_worker
-from fm_notebook.session.run import Run, each_run
+from fm_notebook.session.run import Run
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 FLAGS = (WAIT, ON_SEVERAL, Flag("yes"), Flag("weights"))
+
+
+_WORDS = {"list": (0, 1), "free": (0, 1), "export": (3, 3), "bundle": (3, 3), "diff": (3, 3), "code": (2, 3)}
+"""Fewest and most words on the line, the action among them; two for the others."""
+_SECOND = {"export": " PATH", "bundle": " PATH", "diff": " RUN"}
 
 
 def magic(shell: InteractiveShell, line: str, cell: str | None) -> Any:  # noqa: ARG001 - the form of every magic
@@ -27,29 +32,66 @@ def magic(shell: InteractiveShell, line: str, cell: str | None) -> Any:  # noqa:
     word = asked.words[0] if asked.words else "list"
     if "help" in asked.on:
         manual.show(
-            "runs", "%runs [list|show|attach|stop|pause|resume|cancel|export|bundle|open|free|delete] [RUN] [PATH]", FLAGS
+            "runs",
+            "%runs [list|show|curves|diff|code|attach|stop|pause|resume|cancel|export|bundle|open|free|delete] [RUN] [RUN|PATH]",
+            FLAGS,
         )
         return None
     if word not in ACTIONS:
         raise ArgumentError("words.unknown_action", action=word, known=", ".join(ACTIONS), hint=did_you_mean(word, list(ACTIONS)))
-    most = {"list": 1, "free": 1, "export": 3, "bundle": 3}.get(word, 2)
+    least, most = _WORDS.get(word, (2, 2))
     if len(asked.words) > most:
         raise ArgumentError("words.too_many", extra=" ".join(asked.words[most:]))
-    if word in {"list", "free"}:
-        return ACTIONS[word](shell, asked)
-    if len(asked.words) < most:
-        raise ArgumentError("words.needs_run", action=word, path=" PATH" if most == 3 else "")
+    if len(asked.words) < least:
+        raise ArgumentError("words.needs_run", action=word, path=_SECOND.get(word, ""))
     return ACTIONS[word](shell, asked)
 
 
-def _run(shell: InteractiveShell, asked: arguments.Line) -> Run:
-    return names.run(asked.words[1], shell.user_ns)
+def _run(shell: InteractiveShell, asked: arguments.Line, place: int = 1) -> Run:
+    return names.run(asked.words[place], shell.user_ns)
 
 
 def _list(shell: InteractiveShell, asked: arguments.Line) -> Any:  # noqa: ARG001
     from fm_notebook.panels import runs_table
+    from fm_notebook.session import index
 
-    return runs_table.RunsTable(tuple(each_run()))
+    return runs_table.RunsTable(tuple(index.listing()))
+
+
+def _diff(shell: InteractiveShell, asked: arguments.Line) -> Any:
+    """What two runs were asked differently."""
+    from fm_notebook.panels.runs_compared import SpecDiff
+
+    left, right = _run(shell, asked), _run(shell, asked, 2)
+    return SpecDiff.of((left.name, right.name), (left.spec, right.spec))
+
+
+def _curves(shell: InteractiveShell, asked: arguments.Line) -> Any:
+    """The curves of a run as a table."""
+    from fm_notebook.panels.runs_compared import CurveTable
+
+    run = _run(shell, asked)
+    return CurveTable.of(run.progress, run.name)
+
+
+def _code(shell: InteractiveShell, asked: arguments.Line) -> None:
+    """Print the script that does a run again, or write it into a new file."""
+    run = _run(shell, asked)
+    script = run.code()
+    if len(asked.words) < 3:
+        messages.say("runs.code", script=script)
+        return
+    path = Path(asked.words[2]).expanduser()
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(script)
+    except FileExistsError:
+        taken = True
+    else:
+        taken = False
+    if taken:
+        raise RunError("runs.code_exists", path=str(path))
+    messages.say("runs.written", name=run.name, path=path.resolve())
 
 
 def _show(shell: InteractiveShell, asked: arguments.Line) -> None:
@@ -66,9 +108,15 @@ def _attach(shell: InteractiveShell, asked: arguments.Line) -> None:
     name = run.job.jobfolder.identity.name
     if names.is_free_for_a_run(name, shell.user_ns):
         shell.user_ns[name] = run
-    progress.show(run.job, resume=lambda: launch.resume(run.job))
+    progress.show(run.job, resume=lambda: launch.resume(run.job), watched=frontend.is_watched(shell))
+    if run.progress.over:
+        return
     if "wait" in asked.on:
-        finetune.wait_and_obey(run.job)
+        finetune.wait_to_the_end(shell, run.job)
+    elif not frontend.shows_news(shell):
+        run.job.wait(frontend.teller(shell, run.job.progress))
+    if failure := run.job.failure():
+        raise failure
 
 
 def _resume(shell: InteractiveShell, asked: arguments.Line) -> None:
@@ -130,6 +178,9 @@ def _delete(shell: InteractiveShell, asked: arguments.Line) -> None:
 ACTIONS: dict[str, Callable[[Any, arguments.Line], Any]] = {
     "list": _list,
     "show": _show,
+    "curves": _curves,
+    "diff": _diff,
+    "code": _code,
     "attach": _attach,
     "stop": _ask("stop"),
     "pause": _ask("pause"),

@@ -19,6 +19,11 @@ _MOST_BYTES = 240  # of a file name's 255
 _NUMBERED = re.compile(r"^(?P<name>.+)\.(?P<number>[1-9][0-9]*)$")
 
 
+def project_folder() -> Path:
+    """Where this process was started: beside the notebook."""
+    return _STARTED_IN
+
+
 def runs_folder() -> Path:
     """The folder that holds this project's runs; it may not exist yet."""
     return Path(os.environ.get("FM_NOTEBOOK_RUNS") or _STARTED_IN / "runs").expanduser().resolve()
@@ -58,6 +63,11 @@ def all_runs() -> list[JobFolder]:
     root = runs_folder()
     found = [JobFolder(path) for path in root.glob("*") if _NUMBERED.match(path.name) and (path / "job.json").exists()]
     return sorted(filter(_is_readable, found), key=lambda folder: (folder.identity.created, folder.path.name))
+
+
+def is_numbered(folder: str) -> bool:
+    """Whether a folder of this name may be a run: ``<name>.<n>``."""
+    return _NUMBERED.match(folder) is not None
 
 
 def _is_readable(folder: JobFolder) -> bool:
