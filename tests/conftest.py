@@ -58,7 +58,7 @@ def worker_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("state")
     ours = {
         "FM_NOTEBOOK_STATE": str(folder), "FM_NOTEBOOK_IDLE_SECONDS": "120", "FM_NOTEBOOK_LANGUAGE": "en",
-        "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "FM_NOTEBOOK_CONFIG": os.devnull,
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("FM_NOTEBOOK_PLAIN", raising=False)

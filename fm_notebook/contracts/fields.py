@@ -6,6 +6,7 @@ A field may be a group of fields (``lora``); these are named with a dot (``lora.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -37,6 +38,27 @@ def default(spec: type[BaseModel], name: str) -> Any:
 def choices(spec: type[BaseModel], name: str) -> list[str]:
     """The words that the field `name` is limited to; empty if it is open."""
     return [value for part in _alternatives(spec, name) for value in part.get("enum", [part["const"]] if "const" in part else [])]
+
+
+def suggestions(spec: type[BaseModel], name: str) -> list[str | bool]:
+    """Values worth offering for the field `name`: all, if it is limited to some, else examples."""
+    found: list[str | bool] = []
+    for part in _alternatives(spec, name):
+        fixed = [part["const"]] if "const" in part else part.get("enum", part.get("examples", []))
+        found += [True, False] if part.get("type") == "boolean" else fixed
+    return found
+
+
+def is_closed(spec: type[BaseModel], name: str) -> bool:
+    """Whether the field `name` accepts nothing but its `suggestions` and None."""
+    kinds = _alternatives(spec, name)
+    return all("enum" in part or "const" in part or part.get("type") in {"boolean", "null"} for part in kinds)
+
+
+def takes(spec: type[BaseModel], name: str) -> str:
+    """What the text of the field `name` stands for: ``column``, ``run`` …; empty if for itself."""
+    kinds = (_REFERENCES.get(_referred(part)) or part.get("format", "") for part in _alternatives(spec, name))
+    return next((kind for kind in kinds if kind), "")
 
 
 def expected(spec: type[BaseModel], name: str) -> str:
@@ -105,8 +127,13 @@ def _owner(spec: type[BaseModel], name: str) -> tuple[type[BaseModel], str]:
 
 def _alternatives(spec: type[BaseModel], name: str) -> Sequence[dict[str, Any]]:
     owner, last = _owner(spec, name)
-    schema = owner.model_json_schema(mode="validation")["properties"][last]
+    schema = _properties(owner)[last]
     return list(schema.get("anyOf", [schema]))
+
+
+@cache  # drawing the schema takes 20 ms
+def _properties(owner: type[BaseModel]) -> dict[str, Any]:
+    return owner.model_json_schema(mode="validation")["properties"]
 
 
 def _referred(part: dict[str, Any]) -> str:

@@ -10,7 +10,12 @@ Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, strict=True)]
-Column = Annotated[str, Field(min_length=1)]
+Column = Annotated[str, Field(min_length=1, json_schema_extra={"format": "column"})]
+RunName = Annotated[str, Field(json_schema_extra={"format": "run"})]
+TaskName = Annotated[str, Field(json_schema_extra={"format": "task"})]
+MetricName = Annotated[str, Field(json_schema_extra={"format": "metric"})]
+TrackerName = Annotated[str, Field(pattern=r"^[\w-]+$", json_schema_extra={"format": "tracker"})]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", examples=["auto", "cpu", "cuda", "mps"])]
 
 
 class Frozen(BaseModel):

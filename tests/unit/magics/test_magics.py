@@ -6,11 +6,10 @@ from fm_notebook.contracts import events as ev
 from fm_notebook.errors import ArgumentError, FMError, RunError, SpecError
 from fm_notebook.jobs.journal import JournalWriter
 from fm_notebook.magics import load, unload
-from fm_notebook.magics.completion import suggest
 from fm_notebook.session import store
 from fm_notebook.session.run import Run
 
-OURS = {"finetune", "evaluate", "runs", "fm_finetune", "fm_evaluate", "fm_runs"}
+OURS = {"finetune", "evaluate", "runs", "panel", "fm_finetune", "fm_evaluate", "fm_runs", "fm_panel"}
 
 
 def registered(shell) -> set[str]:
@@ -205,27 +204,6 @@ def test_attach_binds_the_name_but_overwrites_no_other_variable(run_cell, shell,
     shell.user_ns["a"] = "mine"
     assert run_cell("%runs attach a.1").error is None
     assert shell.user_ns["a"] == "mine"
-
-
-@pytest.mark.parametrize(
-    ("magic", "cell", "row", "before", "expected"),
-    [
-        ("finetune", "%%finetune a --w", 0, "%%finetune a --w", "--wait"),
-        ("finetune", "%%finetune a\nlear", 1, "lear", "learning_rate = "),
-        ("finetune", "%%finetune a\nlr_schedule = ", 1, "lr_schedule = ", '"cosine"'),
-        ("finetune", "%%finetune a\nlr_schedule = 'c", 1, "lr_schedule = 'c", "cosine"),
-        ("evaluate", "%evaluate ", 0, "%evaluate ", "sentiment"),
-        ("runs", "%runs ", 0, "%runs ", "attach"),
-        ("runs", "%runs show s", 0, "%runs show s", "sentiment"),
-    ],
-)
-def test_what_may_be_written_is_suggested(make_run, magic, cell, row, before, expected):
-    make_run("sentiment")
-    assert expected in list(suggest(magic, cell, row, before))
-
-
-def test_fields_that_stand_in_the_cell_are_not_suggested_again():
-    assert "epochs = " not in list(suggest("finetune", "%%finetune a\nepochs = 3\n", 2, ""))
 
 
 def completions(shell, text: str) -> set[str]:
