@@ -13,6 +13,7 @@
       lock                  held by the worker that executes the job
       attempt.<rank>.json   there while an attempt lives, or if it was killed: how many the system had killed for lack of memory
       log.txt               the worker's output
+      trackers/             of each tracker its files, what it was told (<name>.json), its process's output (<name>.log)
       checkpoints/ model/   weights and all that resuming needs; the best by `metric`
       evaluations/<n>/ predictions/<n>/     jobs of their own, in the same form
 """

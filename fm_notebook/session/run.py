@@ -16,7 +16,7 @@ from fm_notebook.errors import RunError
 from fm_notebook.jobs import journal, queue
 from fm_notebook.jobs.locks import is_held
 from fm_notebook.session import launch, models, store
-from fm_notebook.session.job import Job
+from fm_notebook.session.job import Job, watcher
 from fm_notebook.session.progress import Progress, State
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class Run:
 
     async def _until_over(self) -> Run:
         while not self.progress.over:
+            watcher.pump()
             await asyncio.sleep(0.2)
         return self.wait()
 
@@ -237,6 +238,20 @@ class Run:
         from fm_notebook.session.bundles import pack
 
         return pack(self, Path(file).expanduser(), weights=weights)
+
+    def code(self) -> str:
+        """A script on plain transformers, accelerate and datasets that does the run again, without this package.
+
+        It reads the rows in the run's folder. What the run had and those libraries have not is said at its top.
+
+        Raises
+        ------
+        RunError
+            If the run's task, or the model that it went on from, is none that plain transformers has.
+        """
+        from fm_notebook.session.code import code
+
+        return code(self)
 
     def delete(self) -> None:
         """Remove the run, its model and its data from the disk.

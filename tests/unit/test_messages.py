@@ -166,6 +166,8 @@ def test_every_message_is_used(used):
         | {node.id for node in nodes if isinstance(node, ast.Name)}
         | {k.arg for k in nodes if isinstance(k, ast.keyword)}
     )
+    templates = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.jinja"))
+    words |= set(re.findall(r'\b(?:say|comment)\("([\w.]+)"', templates))
     wild = [re.compile(re.escape(use.pattern).replace(r"\*", "(.+?)")) for use in used if "*" in use.pattern]
     named = {use.pattern for use in used} | constants
 
