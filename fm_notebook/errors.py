@@ -29,15 +29,18 @@ RED, BOLD, RESET = "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: a catalogue key, the values it names and the line of the cell (from 1)."""
+    """One thing that is wrong: a catalogue key, the values it names and the line of the cell (from 1), or `where` it was set."""
 
     key: str
     values: dict[str, Any] = field(default_factory=dict)
     line: int | None = None
+    where: str = ""
 
     def lines(self) -> list[str]:
         """What is wrong, what is allowed and what to do, a line each."""
-        where = messages.text("error.line", line=self.line) + " " if self.line else ""
+        where = messages.text("error.where", where=self.where) + " " if self.where else ""
+        if self.line:
+            where = messages.text("error.line", line=self.line) + " "
         found = [where + messages.text(f"error.{self.key}.problem", **self.values)]
         keys = [key for part in ("allowed", "remedy") if messages.has(key := f"error.{self.key}.{part}")]
         return found + ["  " + messages.text(key, **self.values) for key in keys]

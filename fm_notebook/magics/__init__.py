@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fm_notebook import messages
-from fm_notebook.magics import completion, formatters, frontend
+from fm_notebook.magics import completion, formatters, frontend, settings
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 PREFIX = "fm_"
-NAMES = ("finetune", "evaluate", "runs")
+NAMES = ("finetune", "evaluate", "runs", "panel")
 _state: dict[int, tuple[list[str], list[Callable[[], None]]]] = {}
 
 
@@ -33,7 +33,8 @@ def load(shell: InteractiveShell) -> None:
             manager.register_function(magic, magic_kind="line_cell", magic_name=alias)
             if alias not in registered:
                 registered.append(alias)
-    undo = [frontend.accept_empty_bodies(shell, registered), completion.install(shell, registered), formatters.install(shell)]
+    undo = [frontend.accept_empty_bodies(shell, registered), completion.install(shell, registered)]
+    undo += [formatters.install(shell), settings.install(shell)]
     _state[id(shell)] = (registered, undo)
     if taken:
         messages.say("load.taken", names=", ".join(taken), alias=f"%{PREFIX}{taken[0]}")
@@ -45,6 +46,10 @@ def unload(shell: InteractiveShell) -> None:
     registered, undo = _state.pop(id(shell), ([], []))
     if live := sys.modules.get("fm_notebook.panels.live"):
         live.close_all()
+    if form := sys.modules.get("fm_notebook.panels.form"):
+        form.close_all()
+    if browser := sys.modules.get("fm_notebook.panels.runs"):
+        browser.close()
     for kind in shell.magics_manager.magics.values():  # type: ignore[union-attr]
         for name in registered:
             kind.pop(name, None)

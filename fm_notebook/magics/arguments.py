@@ -26,12 +26,15 @@ class Flag:
         What the value may be, ``:N`` at an end standing for a number; empty if open.
     has_setting : bool
         Whether a setting may switch it on; ``--no-NAME`` then switches it off.
+    many : bool
+        Whether it may stand several times; its values are then in `Line.lists`.
     """
 
     name: str
     value: str = ""
     choices: tuple[str, ...] = ()
     has_setting: bool = False
+    many: bool = False
 
     def accepts(self, value: str) -> bool:
         """Whether `value` is one of the choices, if there are any."""
@@ -48,12 +51,13 @@ ON_SEVERAL = Flag("on", "WHERE", placement.CHOICES)
 
 @dataclass(frozen=True)
 class Line:
-    """A parsed line: positional `words`, switches that are `on` or `off`, and flags with `values`."""
+    """A parsed line: positional `words`, switches that are `on` or `off`, flags with `values`, and those with several."""
 
     words: tuple[str, ...] = ()
     on: frozenset[str] = frozenset()
     values: Mapping[str, str] = field(default_factory=dict)
     off: frozenset[str] = frozenset()
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def parse(text: str, flags: Sequence[Flag], *, most_words: int) -> Line:
@@ -69,6 +73,7 @@ def parse(text: str, flags: Sequence[Flag], *, most_words: int) -> Line:
     known |= {f"--no-{flag.name}": Flag(f"no-{flag.name}") for flag in flags if flag.has_setting}
     words: list[str] = []
     values: dict[str, str] = {}
+    lists: dict[str, tuple[str, ...]] = {}
     rest = _split(text)
     while rest:
         word = rest.pop(0)
@@ -91,7 +96,10 @@ def parse(text: str, flags: Sequence[Flag], *, most_words: int) -> Line:
             raise ArgumentError(
                 "flag.choice", flag=name, value=value, choices=", ".join(flag.choices), hint=did_you_mean(value, flag.choices)
             )
-        values[flag.name] = value
+        if flag.many:
+            lists[flag.name] = (*lists.get(flag.name, ()), value)
+        else:
+            values[flag.name] = value
     if len(words) > most_words:
         raise ArgumentError("words.too_many", extra=" ".join(words[most_words:]))
     switches = frozenset(name for name in values if not known[f"--{name}"].value)
@@ -99,7 +107,7 @@ def parse(text: str, flags: Sequence[Flag], *, most_words: int) -> Line:
     for name in sorted(off & switches):
         raise ArgumentError("flag.twice", flag=f"--{name}")
     others = {name: value for name, value in values.items() if name not in switches}
-    return Line(tuple(words), switches - {f"no-{name}" for name in off}, others, off)
+    return Line(tuple(words), switches - {f"no-{name}" for name in off}, others, off, lists)
 
 
 def help_text(magic: str, usage: str, flags: Sequence[Flag]) -> str:

@@ -34,11 +34,10 @@ def parse(body: str, *, first_line: int = 2) -> list[Line]:
     SpecError
         If the body is no Python, or any statement in it is no assignment to one field; all such are named.
     """
-    tree = _tree(body, first_line)
     found, faults = [], []
-    for statement in tree.body:
+    for statement in tree(body, first_line=first_line).body:
         number = statement.lineno + first_line - 1
-        path = _target(statement)
+        path = target(statement)
         if path is None:
             shown = (ast.get_source_segment(body, statement) or "").strip().split("\n")[0][:_SHOWN]
             faults.append(Fault("body.no_assignment", {"text": shown}, number))
@@ -94,7 +93,14 @@ def render(fields: Mapping[str, Any]) -> str:
     return "".join(f"{name} = {value!r}\n" for name, value in fields.items())
 
 
-def _tree(body: str, first_line: int) -> ast.Module:
+def tree(body: str, *, first_line: int = 2) -> ast.Module:
+    """The syntax tree of a cell's `body`.
+
+    Raises
+    ------
+    SpecError
+        If it is no Python; with the line of the cell, if that is known.
+    """
     number: int | None = None
     try:
         return ast.parse(body)
@@ -106,7 +112,8 @@ def _tree(body: str, first_line: int) -> ast.Module:
     raise SpecError("body.syntax", line=number, reason=reason)
 
 
-def _target(statement: ast.stmt) -> tuple[str, ...] | None:
+def target(statement: ast.stmt) -> tuple[str, ...] | None:
+    """The field that `statement` sets; None if it is no assignment to one field."""
     if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
         return None
     path: list[str] = []

@@ -20,7 +20,10 @@ from fm_notebook.session.progress import Progress
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-FLAGS = (Flag("text", "COLUMN"), Flag("text_pair", "COLUMN"), Flag("label", "COLUMN"), AGAIN, ON, QUIET)
+FLAGS = (
+    Flag("by", "COLUMN", many=True), Flag("positive", "LABEL"), Flag("text", "COLUMN"), Flag("text_pair", "COLUMN"),
+    Flag("label", "COLUMN"), AGAIN, ON, QUIET,
+)  # fmt: skip
 SILENT_SECONDS = 1.0
 PLAIN_SECONDS = 10.0
 """Between two lines where none is updated in place."""
@@ -57,6 +60,7 @@ def _fields(shell: InteractiveShell, asked: arguments.Line, cell: str | None) ->
     """Fields of the line and of the body; a field may stand in one of them only."""
     __tracebackhide__ = True
     fields = {name: Assigned(value, value) for name, value in asked.values.items() if name != "on"}
+    fields |= {name: Assigned(values, " ".join(values)) for name, values in asked.lists.items()}
     for name, word in zip(("model", "data"), asked.words, strict=False):
         fields[name] = (names.data if name == "data" else names.assigned)(word, shell.user_ns)
     if cell:

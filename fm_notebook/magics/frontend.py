@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from fm_notebook.session.progress import Progress
+
 
 def request(shell: InteractiveShell) -> dict[str, Any]:
     """The content of the request that is being executed: ``code``, ``allow_stdin``; empty outside a kernel."""
@@ -17,14 +20,32 @@ def request(shell: InteractiveShell) -> dict[str, Any]:
     return kernel.get_parent().get("content", {}) if kernel is not None else {}
 
 
+def is_watched(shell: InteractiveShell) -> bool:
+    """Whether a person may see what happens: nbclient, papermill and nbconvert do not allow stdin."""
+    return bool(request(shell).get("allow_stdin"))
+
+
 def shows_news(shell: InteractiveShell) -> bool:
     """Whether somebody watches and updates from the background are shown, so that a cell need not wait.
 
-    nbclient, papermill and nbconvert do not allow stdin; Colab shows no updates from threads; a terminal has no panels.
+    Colab shows no updates from threads; a terminal has no panels.
     """
-    from fm_notebook.panels.card import is_plain
+    from fm_notebook.panels.plain import is_plain
 
-    return bool(request(shell).get("allow_stdin")) and "google.colab" not in sys.modules and not is_plain()
+    return is_watched(shell) and "google.colab" not in sys.modules and not is_plain()
+
+
+def answers_while_busy(shell: InteractiveShell) -> bool:
+    """Whether a click on a panel may reach us while a cell runs: where kernel and front end have subshells, as JupyterLab."""
+    elsewhere = "google.colab" in sys.modules or "VSCODE_PID" in os.environ
+    return bool(getattr(getattr(shell, "kernel", None), "_supports_kernel_subshells", False)) and not elsewhere
+
+
+def teller(shell: InteractiveShell, progress: Progress) -> Callable[[Progress], bool] | None:
+    """What tells of a job, line by line, to somebody who waits for it, where no panel does; None where one does."""
+    from fm_notebook.panels.plain import Lines, is_plain
+
+    return Lines(progress) if is_plain() or not is_watched(shell) else None
 
 
 def first_line(shell: InteractiveShell, cell: str) -> int:

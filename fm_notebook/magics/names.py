@@ -45,6 +45,22 @@ def is_free_for_a_run(name: str, namespace: Mapping[str, Any]) -> bool:
     return name not in namespace or isinstance(namespace[name], Run)
 
 
+def free_for_a_run(word: str, namespace: Mapping[str, Any]) -> str:
+    """`word` as Python reads it, if a run may have it as its name.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no name.
+    RunError
+        If it is a variable that is no run.
+    """
+    name = store.check_name(word)
+    if not is_free_for_a_run(name, namespace):
+        raise RunError("name.taken", name=name, type=type(namespace[name]).__name__)
+    return name
+
+
 def run(word: str, namespace: Mapping[str, Any]) -> Run:
     """The run that `word` names: a variable, a run's name, or a folder.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from traitlets import HasTraits, TraitType
@@ -80,4 +81,4 @@ def fill(asked: Line, flags: Sequence[Flag]) -> Line:
     alone = bool(asked.on & {"dry-run", "find-lr"})
     if "on" in known and "on" not in values and known["on"].accepts(where) and not (alone and placement.parse(where).is_together):
         values["on"] = where
-    return Line(asked.words, asked.on | on, values, asked.off)
+    return replace(asked, on=asked.on | on, values=values)

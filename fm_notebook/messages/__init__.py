@@ -1,6 +1,6 @@
 """Every string a user sees, in English (``en.toml``) and Chinese (``zh.toml``).
 
-The language is that of ``FM_NOTEBOOK_LANGUAGE`` (``en`` or ``zh``), else of the process's locale.
+The language is that of ``FM_NOTEBOOK_LANGUAGE`` (``en`` or ``zh``), else that of the settings, else of the process's locale.
 """
 
 from __future__ import annotations
@@ -12,14 +12,23 @@ from functools import cache
 from pathlib import Path
 
 LANGUAGES = ("en", "zh")
+_preferred: dict[str, str] = {}
 
 
 def language() -> str:
     """The language of messages, ``"en"`` or ``"zh"``, read anew at every call."""
-    for variable in ("FM_NOTEBOOK_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
-        if value := os.environ.get(variable):
+    ours, *systems = (os.environ.get(name) for name in ("FM_NOTEBOOK_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"))
+    for value in (_preferred.get("over"), ours, _preferred.get("under"), *systems):
+        if value:
             return "zh" if value.lower().startswith("zh") else "en"
     return "en"
+
+
+def prefer(code: str | None, *, over_environment: bool) -> None:
+    """Prefer the language `code` to the locale's, and if so asked to that of ``FM_NOTEBOOK_LANGUAGE``; None to neither."""
+    _preferred.clear()
+    if code:
+        _preferred["over" if over_environment else "under"] = code
 
 
 @cache

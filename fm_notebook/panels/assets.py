@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 
 
-def module(name: str) -> str:
-    """The ES module of the panel `name`, with the drawing that all panels share before it."""
-    return _text("draw.js") + _text(f"{name}.js")
+def module(*names: str) -> str:
+    """The ES module of a panel from its parts, the one that exports last; the drawing that all panels share stands first."""
+    return _text("draw.js") + "".join(_text(f"{name}.js") for name in names)
 
 
 def style(name: str = "") -> str:

@@ -8,56 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from fm_notebook.contracts import fields
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import DataRef, EvaluateSpec, FinetuneSpec, ModelRef, Spec
 from fm_notebook.errors import Fault, FMError, SpecError, did_you_mean
 from fm_notebook.jobs.folder import JobFolder
-from fm_notebook.session import models, store
+from fm_notebook.session import models, settings, store, tracking
+from fm_notebook.session.given import Assigned, Faults, Fields
 
 _VERSIONS = ("fm_notebook", "torch", "transformers", "tokenizers")
 _COLUMNS = ("text", "text_pair", "label", "prompt", "completion", "messages", "problem")
 _TRUST = ("trust_remote_code", "allow_pickle")
+_POSITIVE = frozenset({"positive", "pos", "1", "yes", "true", "积极", "正面", "是"})
 _WHICH_ROWS = frozenset({"train", "eval", "eval_split", *_COLUMNS})
 _LEARNING_RATES = {"lora": 2e-4, "prompt_tuning": 1e-2, "freeze": 1e-3}
 """What is usual where few weights learn, far above full fine-tuning's."""
-T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Assigned:
-    """One field as the user gave it: the value, the text it was written as, and its line of the cell (from 1)."""
-
-    value: Any
-    source: str = ""
-    line: int | None = None
-
-    @property
-    def written(self) -> str:
-        """The text for messages: the source if there is one."""
-        return self.source or repr(self.value)[:80]
-
-    @property
-    def reference(self) -> str:
-        """The text that a reference keeps: a string as it is, an expression as it was written, else a run's name or the type.
-
-        Never what the value holds: references stand on cards and in bundles, which promise to show no rows.
-        """
-        if isinstance(self.value, str | Path):
-            return str(self.value)
-        name = getattr(self.value, "name", "")
-        return self.source or (name if isinstance(name, str) and name else type(self.value).__name__)
-
-
-Fields = Mapping[str, Assigned]
 _TrainingRows = tuple[FinetuneSpec, dict[str, Any], DataFacts]  # spec with fingerprints, tables by role, counts
 
 
@@ -73,7 +42,7 @@ class Bound:
     @property
     def key(self) -> str:
         """SHA-256 (hex) of everything that decides the result: equal jobs have equal keys."""
-        left_out: dict[str, Any] = {"base": True, "run": True} | {name: {"source"} for name in _refs(self.spec)}
+        left_out: dict[str, Any] = {"base": True, "run": True, "trackers": True} | {name: {"source"} for name in _refs(self.spec)}
         rows = self.spec.model_dump_json(exclude=left_out)
         versions = [f"{name}=={_version(name)}" for name in _VERSIONS]
         return hashlib.sha256("\n".join([rows, self.facts.model_dump_json(), *versions]).encode()).hexdigest()
@@ -87,15 +56,12 @@ def bind_finetune(given: Fields) -> Bound:
     SpecError
         With every faulty field, each with its line.
     """
-    collect = _Faults(given)
-    base = collect.attempt("base", lambda: _base_of(given["base"])) if "base" in given else None
+    given = _with_settings(given)
+    collect = Faults(given)
     live: dict[str, Any] = {}
-    spec = collect.validate(FinetuneSpec, _values_of(given, base, live, collect))
-    if spec is not None:
-        spec = collect.attempt("lora", lambda spec=spec: _partly_trained(spec, given, base))
+    spec, base = _described(given, live, collect)
     rows = None
-    task = collect.attempt("task", lambda spec=spec: _task(spec.task, given.get("task"))) if spec is not None else None
-    if spec is not None and task is not None and not collect.names & (_WHICH_ROWS - {"eval_split"}):
+    if spec is not None and not collect.names & (_WHICH_ROWS - {"eval_split"}):
         if base is None or _WHICH_ROWS & set(given) or spec.task != getattr(base.spec, "task", ""):
             rows = collect.attempt("train", lambda spec=spec: _rows_of(spec, given, base, collect.lines))
         else:
@@ -113,9 +79,20 @@ def bind_finetune(given: Fields) -> Bound:
     return Bound(spec, facts, tables, live)
 
 
+def check_finetune(given: Fields) -> tuple[FinetuneSpec | None, tuple[Fault, ...]]:
+    """The spec that `given` makes, None if it makes none, and what is wrong, as far as that is told at once.
+
+    No row is read, no weights are hashed and no hub is asked: what those would tell, `bind_finetune` tells.
+    """
+    given = _with_settings(given)
+    collect = Faults(given)
+    spec, _ = _described(given, {}, collect, quick=True)
+    return spec, tuple(collect.found)
+
+
 def bind_evaluate(given: Fields) -> Bound:
     """The spec and rows of an evaluation; columns and lengths default to those of the run that is evaluated."""
-    collect = _Faults(given)
+    collect = Faults(given)
     live: dict[str, Any] = {}
     model = collect.attempt("model", lambda: _model("model", given["model"], live))
     run = store.lookup(str(Path(model.location).parent)) if model and model.kind == "run" else None
@@ -125,6 +102,8 @@ def bind_evaluate(given: Fields) -> Bound:
     if run and isinstance(run.spec, FinetuneSpec):
         same = ("task", *_COLUMNS, "completion_only_loss", "max_length", "device", "precision", "packing", *_TRUST)
         values |= {name: getattr(run.spec, name) for name in same}
+    given = settings.below(given, EvaluateSpec, but=values)  # what the run has is not for settings to change
+    collect.take(given)
     values |= {name: _plain(each.value) for name, each in given.items() if name not in {"model", "tokenizer", "data"}}
     values |= {"model": model, "data": DataRef(source=given["data"].source or "data", kind="value")}
     if "tokenizer" in given and given["tokenizer"].value is not None:
@@ -133,6 +112,8 @@ def bind_evaluate(given: Fields) -> Bound:
     rows = None
     if spec is not None:
         rows = collect.attempt("data", lambda spec=spec: _evaluation_rows(spec, given["data"], collect.lines))
+        if rows is not None and spec.by:
+            spec = collect.attempt("by", lambda spec=spec, rows=rows: _grouped(spec, rows.kind, rows.labels, collect.lines))
     collect.raise_all()
     assert spec is not None
     assert rows is not None
@@ -144,7 +125,28 @@ def bind_evaluate(given: Fields) -> Bound:
     return Bound(spec, facts, {"eval": rows.table}, live)
 
 
-def _values_of(given: Fields, base: JobFolder | None, live: dict[str, Any], collect: _Faults) -> dict[str, Any]:
+def _with_settings(given: Fields) -> Fields:
+    """`given`, and what is set elsewhere; a run like another is that other's but for what the cell says."""
+    return given if "base" in given else settings.below(given, FinetuneSpec)
+
+
+def _described(
+    given: Fields, live: dict[str, Any], collect: Faults, *, quick: bool = False
+) -> tuple[FinetuneSpec | None, JobFolder | None]:
+    """The spec before its rows are read, None if it cannot be, and the base."""
+    base = collect.attempt("base", lambda: _base_of(given["base"])) if "base" in given else None
+    spec = collect.validate(FinetuneSpec, _values_of(given, base, live, collect, quick=quick))
+    if spec is not None:
+        spec = collect.attempt("lora", lambda spec=spec: _partly_trained(spec, given, base))
+    task = collect.attempt("task", lambda spec=spec: _task(spec.task, given.get("task"))) if spec is not None else None
+    if spec is not None:
+        collect.attempt("trackers", lambda spec=spec: tracking.check(spec.trackers))
+    return (spec if task is not None else None), base
+
+
+def _values_of(
+    given: Fields, base: JobFolder | None, live: dict[str, Any], collect: Faults, *, quick: bool = False
+) -> dict[str, Any]:
     """What the spec is made of: the base's fields, over them those given; rows by name only, until they are read."""
     values: dict[str, Any] = {}
     if base is not None:
@@ -154,7 +156,7 @@ def _values_of(given: Fields, base: JobFolder | None, live: dict[str, Any], coll
     values |= {name: _plain(each.value) for name, each in given.items() if name not in objects}
     for name in ("model", "tokenizer"):
         if name in given and given[name].value is not None:
-            values[name] = collect.attempt(name, lambda name=name: _model(name, given[name], live))
+            values[name] = collect.attempt(name, lambda name=name: _model(name, given[name], live, quick=quick))
     if "model" in live and "tokenizer" not in values:
         model = given["model"]
         values["tokenizer"] = collect.attempt(
@@ -166,55 +168,13 @@ def _values_of(given: Fields, base: JobFolder | None, live: dict[str, Any], coll
     return values
 
 
-class _Faults:
-    """Collects what is wrong, so that all of it can be told at once."""
-
-    def __init__(self, given: Fields):
-        self.lines = {name: each.line for name, each in given.items() if each.line is not None}
-        self.written = {name: each.written for name, each in given.items()}
-        self.found: list[Fault] = []
-        self.names: set[str] = set()
-        self._kinds: list[type[FMError]] = []
-
-    def attempt(self, name: str, work: Callable[[], T]) -> T | None:
-        """What `work` gives, or None with its error noted for the field `name`."""
-        try:
-            return work()
-        except FMError as error:
-            self.found += error.faults
-            self._kinds.append(type(error))
-            self.names.add(name)
-            return None
-
-    def validate(self, kind: type[M], values: Mapping[str, Any]) -> M | None:
-        """The spec that `values` make, or None with all its faults noted."""
-        present = {name: value for name, value in values.items() if name not in self.names}
-        try:
-            return kind.model_validate(present)
-        except ValidationError as error:
-            found = [f for f in fields.faults(error, kind, self.lines, self.written) if f.values["field"] not in self.names]
-            self.found += found
-            self._kinds += [SpecError] if found else []  # a field that failed already is missing here
-            self.names |= {str(fault.values["field"]) for fault in found}
-            return None
-
-    def raise_all(self) -> None:
-        """Raise what was found: as its own kind if it is one thing, else as a SpecError of all."""
-        if not self.found:
-            return
-        kind = self._kinds[0] if len(self._kinds) == 1 else SpecError
-        error = kind(faults=sorted(self.found, key=lambda fault: fault.line or 10**6))
-        self.found = []
-        raise error
-
-
 def _base_of(given: Assigned) -> JobFolder:
     folder = getattr(given.value, "folder", None)
     return JobFolder(folder) if isinstance(folder, Path) else store.find(str(given.value))
 
 
-def _model(name: str, given: Assigned, live: dict[str, Any]) -> ModelRef:
-    ref = models.resolve(given.value, source=given.reference, field=name, line=given.line)
+def _model(name: str, given: Assigned, live: dict[str, Any], *, quick: bool = False) -> ModelRef:
+    ref = models.resolve(given.value, source=given.reference, field=name, line=given.line, quick=quick)
     if ref.kind == "value":
         live[name] = given.value
     return ref
@@ -264,6 +224,21 @@ def _evaluation_rows(spec: EvaluateSpec, given: Assigned, lines: dict[str, int])
         given.value, labels=models.labels(spec.model), reading=_task(spec.task).reading(spec),
         source=given.reference, line=lines.get("data"),
     )  # fmt: skip
+
+
+def _grouped(spec: EvaluateSpec, kind: str, labels: Sequence[str], lines: dict[str, int]) -> EvaluateSpec:
+    """`spec` with the positive label that two labels tell by themselves, if none is named."""
+    from fm_notebook.contracts.protocols import Classifies
+
+    if kind != "single-label" or not isinstance(_task(spec.task), Classifies):
+        raise SpecError("spec.by_task", line=lines.get("by"), task=spec.task, kind=kind)
+    if spec.positive is None:
+        told = [label for label in labels if label.lower() in _POSITIVE]
+        return spec.model_copy(update={"positive": told[0] if len(labels) == 2 and len(told) == 1 else None})
+    if spec.positive not in labels:
+        known, hint = ", ".join(labels), did_you_mean(spec.positive, labels)
+        raise SpecError("spec.positive", line=lines.get("positive"), label=spec.positive, known=known, hint=hint)
+    return spec
 
 
 def _problem(kind: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fm_notebook import errors, messages
-from fm_notebook.contracts.events import Ended
+from fm_notebook.contracts.events import Ended, ErrorRecord
 from fm_notebook.contracts.protocols import Command
 from fm_notebook.errors import Fault, FMError, JobFailed, RunError, WaitInterrupted
 from fm_notebook.jobs import locks
@@ -150,10 +150,8 @@ class Job:
         try:
             ensure_worker(self.queue)
         except JobFailed as error:
-            from fm_notebook.worker.execute import record
-
             if self.queue.withdraw(self.folder):
-                self._end_unstarted(Ended(state="failed", error=record(error)))
+                self._end_unstarted(Ended(state="failed", error=ErrorRecord.of(error)))
 
     def _end_unstarted(self, event: Ended) -> None:
         """A job that no worker has taken is ended here, under its lock like by a worker."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import time
@@ -13,16 +14,18 @@ from typing import Literal
 from fm_notebook import extras, messages
 from fm_notebook.contracts.events import Ended
 from fm_notebook.contracts.results import Evaluation
-from fm_notebook.contracts.specs import ModelRef
+from fm_notebook.contracts.specs import ModelRef, TrialSpec
 from fm_notebook.errors import ArgumentError, RunError
 from fm_notebook.jobs import atomic, journal, placement
-from fm_notebook.jobs.folder import Identity, JobFolder, create
+from fm_notebook.jobs.folder import Identity, JobFolder, create, delete
 from fm_notebook.jobs.placement import Placement, Where
-from fm_notebook.session import devices, models, store
+from fm_notebook.session import devices, models, store, tracking
 from fm_notebook.session.binding import Bound
 from fm_notebook.session.job import Job
 from fm_notebook.session.launchers.kernel import execute_here
 from fm_notebook.tasks import tasks
+
+MOST_TRIALS = 20
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,33 @@ def predict(name: str, bound: Bound, model: ModelRef) -> Job:
     return _fill(_numbered(home_of(model) / "predictions"), name, bound)
 
 
+def trial(name: str, bound: Bound, asked: TrialSpec, *, again: bool = False) -> Launched:
+    """Prepare what is to be tried of the run `bound`, as `asked` says, or find the equal trial; no run is made.
+
+    The worker removes the rows at the end, and of trials that are over the newest `MOST_TRIALS` are kept.
+    """
+    parent = store.runs_folder() / ".trials"
+    key = hashlib.sha256(f"{name} {asked.model_dump_json(exclude={'run'})} {bound.key}".encode()).hexdigest()
+    earlier = [JobFolder(path) for path in sorted(parent.glob("[0-9]*"), key=_number) if (path / "job.json").exists()]
+    if not again and (equal := _equal(earlier, key)):
+        return Launched(Job(equal), "reused")
+    for folder in earlier[: -MOST_TRIALS + 1]:
+        if Job(folder).progress.over:
+            delete(folder)
+    return Launched(_fill(_numbered(parent), name, bound, asked=asked, key=key), "started")
+
+
 def begin(job: Job, *, on: Where = "process") -> None:
     """Start `job`: put it in its device's queue, or execute it here and return when it is over; `on` as in `placed`."""
     where = placed(on, job.jobfolder.spec.kind)
     placement.write(job.folder, where)
     if where.launcher == "kernel":
+        tracking.start(job.jobfolder)
         execute_here(job.jobfolder, job.queue)
         job.refresh()
     else:
         job.enqueue()
+        tracking.start(job.jobfolder)
 
 
 def placed(on: Where, kind: str = "finetune") -> Placement:
@@ -155,7 +176,11 @@ def _numbered(parent: Path) -> JobFolder:
             continue
 
 
-def _fill(folder: JobFolder, name: str, bound: Bound) -> Job:
+def _number(path: Path) -> int:
+    return int(path.name)
+
+
+def _fill(folder: JobFolder, name: str, bound: Bound, *, asked: TrialSpec | None = None, key: str = "") -> Job:
     """Write all that a worker needs; a folder that could not be filled is removed."""
     from fm_notebook.data.prepare import write
 
@@ -167,10 +192,11 @@ def _fill(folder: JobFolder, name: str, bound: Bound) -> Job:
             ref = models.save_live(value, getattr(spec, field), folder.path / f"given_{field}")
             spec = spec.model_copy(update={field: ref})
         identity = Identity(
-            name=name, key=bound.key, created=time.time(), device=devices.queue_name(spec.device),
+            name=name, key=key or bound.key, created=time.time(), device=devices.queue_name(spec.device),
             language=messages.language(), task_files=tasks.files,
         )  # fmt: skip
-        folder.write(spec=spec, identity=identity, facts=bound.facts)
+        whole = spec if asked is None else asked.model_copy(update={"run": spec})
+        folder.write(spec=whole, identity=identity, facts=bound.facts)
     except BaseException as error:
         shutil.rmtree(folder.path, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in atomic.FULL_DISK:

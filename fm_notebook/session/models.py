@@ -22,8 +22,13 @@ _HUB_ID = re.compile(r"^[\w.-]{1,96}(/[\w.-]{1,96})?$", re.ASCII)
 _MODEL_FILES = frozenset({".safetensors", ".gguf", ".bin", ".json", ".txt", ".model"})
 
 
-def resolve(value: object, *, source: str, field: str = "model", line: int | None = None) -> ModelRef:
+def resolve(value: object, *, source: str, field: str = "model", line: int | None = None, quick: bool = False) -> ModelRef:
     """Where the model is that `value` means; for a live model, where it will be is filled in by `save_live`.
+
+    Parameters
+    ----------
+    quick : bool
+        Whether what takes time is left out: the weights are not hashed and the hub is not asked.
 
     Raises
     ------
@@ -31,15 +36,15 @@ def resolve(value: object, *, source: str, field: str = "model", line: int | Non
         If there is no such model, or a live one's class could not be imported by a worker.
     """
     if is_live(value):
-        return _live(value, source, line)
+        return _live(value, source, line, quick=quick)
     if isinstance(value, Path):
         value = str(value)
     if not isinstance(value, str):
         folder = getattr(value, "folder", None)
         if isinstance(folder, Path):  # a Run
-            return _of_run(folder, source, line)
+            return _of_run(folder, source, line, quick=quick)
         raise ModelError("model.type", line=line, field=field, type=type(value).__name__)
-    return _named(value, source, field, line)
+    return _named(value, source, field, line, quick=quick)
 
 
 def is_live(value: object) -> bool:
@@ -119,25 +124,29 @@ def folder_hash(folder: Path) -> str:
     return whole.hexdigest()
 
 
+def _hash(folder: Path, *, quick: bool) -> str:
+    return "" if quick else folder_hash(folder)
+
+
 @cache
 def _file_hash(path: Path, size: int, mtime_ns: int) -> bytes:  # noqa: ARG001 - part of what is remembered
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _named(name: str, source: str, field: str, line: int | None) -> ModelRef:
+def _named(name: str, source: str, field: str, line: int | None, *, quick: bool) -> ModelRef:
     folder = _folder(name)
     if folder and (folder / "config.json").is_file() and not (folder / "job.json").exists():
-        return ModelRef(source=source, kind="folder", location=str(folder.resolve()), fingerprint=folder_hash(folder))
+        return ModelRef(source=source, kind="folder", location=str(folder.resolve()), fingerprint=_hash(folder, quick=quick))
     if package := samples.model_package(name):
-        return _of_package(package, source)
+        return _of_package(package, source, quick=quick)
     if run := store.lookup(name):
-        return _of_run(run.path, source, line)
+        return _of_run(run.path, source, line, quick=quick)
     if folder:
         raise ModelError("model.no_config", line=line, folder=name)
     if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
         raise ModelError("model.no_folder", line=line, folder=name)
-    return _on_hub(name, source, field, line)
+    return _on_hub(name, source, field, line, quick=quick)
 
 
 def _folder(name: str) -> Path | None:
@@ -149,19 +158,19 @@ def _folder(name: str) -> Path | None:
         return None
 
 
-def _of_package(path: Path, source: str) -> ModelRef:
+def _of_package(path: Path, source: str, *, quick: bool) -> ModelRef:
     folder, file = (path.parent, path.name) if path.suffix == ".gguf" else (path, "")
-    return ModelRef(source=source, kind="package", location=str(folder), fingerprint=folder_hash(folder), file=file)
+    return ModelRef(source=source, kind="package", location=str(folder), fingerprint=_hash(folder, quick=quick), file=file)
 
 
-def _of_run(folder: Path, source: str, line: int | None) -> ModelRef:
+def _of_run(folder: Path, source: str, line: int | None, *, quick: bool) -> ModelRef:
     model = folder / "model"
     if not (model / "config.json").is_file():
         raise ModelError("model.run_without_model", line=line, name=folder.name)
-    return ModelRef(source=source, kind="run", location=str(model), fingerprint=folder_hash(model))
+    return ModelRef(source=source, kind="run", location=str(model), fingerprint=_hash(model, quick=quick))
 
 
-def _on_hub(name: str, source: str, field: str, line: int | None) -> ModelRef:
+def _on_hub(name: str, source: str, field: str, line: int | None, *, quick: bool) -> ModelRef:
     name, _, revision = name.partition("@")
     known = [*samples.MODELS, *sorted({folder.identity.name for folder in store.all_runs()})]
     hint = did_you_mean(name, known)
@@ -174,7 +183,7 @@ def _on_hub(name: str, source: str, field: str, line: int | None) -> ModelRef:
     elif not cached and is_offline():
         wrong = "offline"
     commit = cached.parent.name if cached else ""
-    if not cached and not wrong:
+    if not cached and not wrong and not quick:
         commit, wrong = _ask_hub(name, revision)
     if wrong:
         raise ModelError(f"model.{wrong}", line=line, field=field, name=name, hint=hint, known=", ".join(known))
@@ -205,7 +214,7 @@ def _cached(name: str, file: str, revision: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _live(value: object, source: str, line: int | None) -> ModelRef:
+def _live(value: object, source: str, line: int | None, *, quick: bool) -> ModelRef:
     cls = type(value)
     module = cls.__module__
     try:
@@ -215,7 +224,8 @@ def _live(value: object, source: str, line: int | None) -> ModelRef:
     if not importable or "<locals>" in cls.__qualname__:
         raise ModelError("model.class_not_importable", line=line, cls=f"{module}.{cls.__qualname__}")
     class_path = "" if module.startswith("transformers.") else f"{module}:{cls.__qualname__}"
-    return ModelRef(source=source, kind="value", location="", class_path=class_path, fingerprint=_live_hash(value))
+    fingerprint = "" if quick else _live_hash(value)
+    return ModelRef(source=source, kind="value", location="", class_path=class_path, fingerprint=fingerprint)
 
 
 def _live_hash(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.results import Evaluation, RunResult
+from fm_notebook.contracts.trials import Estimate, LearningRateCurve
 
 State = Literal[
     "queued", "starting", "running", "pausing", "paused", "stopping", "cancelling",
@@ -18,6 +19,8 @@ State = Literal[
 ]  # fmt: skip
 OVER: frozenset[str] = frozenset({"finished", "stopped", "cancelled", "failed", "died"})
 
+FIRST_STEPS = range(3, 11)
+"""Steps after a start by which the time of all is foreseen: the two before them warm up."""
 MOST_POINTS = 2000
 RECENT_SECONDS = 10.0
 
@@ -90,10 +93,14 @@ class Progress:
     items: ev.ItemsScored | None = None
     result: RunResult | None = None
     evaluation: Evaluation | None = None
+    estimate: Estimate | None = None
+    learning_rates: LearningRateCurve | None = None
     error: ev.ErrorRecord | None = None
     first_time: float = 0.0
     last_time: float = 0.0
     curve_version: int = 0
+    _first: list[float] = field(default_factory=list)
+    _trained_seconds: float = 0.0
     _recent: deque[ev.StepEnded] = field(default_factory=deque)
     _recent_seconds: float = 0.0
 
@@ -128,6 +135,30 @@ class Progress:
         if not self._recent or self.over or not self.total_steps:
             return None
         return (self.total_steps - self.step) * self._recent_seconds / len(self._recent)
+
+    @property
+    def foreseen(self) -> tuple[float, float] | None:
+        """Seconds of training since the start or resume, as its first steps foresaw them for all, and as they came to.
+
+        None before the last step, and where there were too few steps to foresee anything.
+        """
+        if self.started is None or self.step < self.total_steps or self.step - self.started.step <= FIRST_STEPS.stop:
+            return None
+        return (self.step - self.started.step) * sum(self._first) / len(self._first), self._trained_seconds
+
+    @property
+    def weighed(self) -> tuple[int, int] | None:
+        """Peak of memory beyond what the worker held idle, bytes: as estimated before the first step, and as measured.
+
+        None before the end, and where either is not known.
+        """
+        if self.started is None or self.result is None:
+            return None
+        known = self.started.provenance
+        estimated, idle = known.get("estimated_memory"), known.get("idle_memory")
+        if not estimated or idle is None:
+            return None
+        return int(estimated["total"]), self.result.peak_memory_bytes - (int(idle) if self.started.device == "cpu" else 0)
 
     @property
     def elapsed_seconds(self) -> float:
@@ -170,6 +201,7 @@ class Progress:
             case ev.Ended():
                 self.state, self.phase = event.state, ""
                 self.result, self.evaluation, self.error = event.result, event.evaluation, event.error
+                self.estimate, self.learning_rates = event.estimate, event.learning_rates
 
     def _begin_again(self) -> None:
         self.state, self.result, self.evaluation, self.error = "starting", None, None, None
@@ -180,11 +212,15 @@ class Progress:
         self.train.cut(event.step)
         self.held_out = [e for e in self.held_out if e.step <= event.step]
         self._recent.clear()
-        self._recent_seconds = 0.0
+        self._first.clear()
+        self._recent_seconds = self._trained_seconds = 0.0
 
     def _step(self, event: ev.StepEnded) -> None:
         self.step, self.epoch, self.last, self.phase = event.step, event.epoch, event, ""
         self.curve_version += self.train.append(event.step, event.loss)
+        self._trained_seconds += event.seconds
+        if self.started and event.step - self.started.step in FIRST_STEPS:
+            self._first.append(event.seconds)
         self._recent.append(event)
         self._recent_seconds += event.seconds
         while self._recent_seconds - self._recent[0].seconds > RECENT_SECONDS:

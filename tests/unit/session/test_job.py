@@ -141,8 +141,12 @@ def test_a_job_that_died_is_told_in_words_everywhere(make_folder, monkeypatch):
 
 def test_a_list_with_a_died_run_can_be_shown(make_folder):
     from fm_notebook.panels.runs_table import RunsTable
+    from fm_notebook.session.index import listing
 
-    assert "died" in repr(RunsTable((Run(Job(make_folder("a", BEGAN, STARTED))),)))
+    make_folder("a", BEGAN, STARTED)
+    table = RunsTable(tuple(listing()))
+    assert "died" in repr(table)
+    assert (table[0].name, table[0].state) == ("a.1", "died")
 
 
 def test_a_resumed_job_is_seen_as_queued_then_starting_by_another_handle(make_folder, queue, hold, write_events):
@@ -199,10 +203,9 @@ def test_a_job_that_is_over_cannot_be_asked(make_folder, monkeypatch):
 
 def test_what_the_worker_refused_is_raised_as_it_was(make_folder, write_events):
     from fm_notebook.errors import DataError, ModelError
-    from fm_notebook.worker.execute import record
 
     folder = make_folder("a", BEGAN)
-    write_events(folder, ev.Ended(state="failed", error=record(ModelError("model.no_folder", folder="/x", line=3))))
+    write_events(folder, ev.Ended(state="failed", error=ev.ErrorRecord.of(ModelError("model.no_folder", folder="/x", line=3))))
     failure = Job(folder).failure()
     assert isinstance(failure, ModelError)
     assert not isinstance(failure, DataError)
@@ -210,10 +213,8 @@ def test_what_the_worker_refused_is_raised_as_it_was(make_folder, write_events):
 
 
 def test_our_own_bug_names_the_log_and_keeps_its_traceback(make_folder, write_events):
-    from fm_notebook.worker.execute import record
-
     folder = make_folder("a", BEGAN)
-    write_events(folder, ev.Ended(state="failed", error=record(ZeroDivisionError("by zero"))))
+    write_events(folder, ev.Ended(state="failed", error=ev.ErrorRecord.of(ZeroDivisionError("by zero"))))
     failure = Job(folder).failure()
     assert isinstance(failure, JobFailed)
     assert "ZeroDivisionError: by zero" in str(failure)

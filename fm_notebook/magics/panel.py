@@ -1,0 +1,83 @@
+"""``%panel``: a form or a browser instead of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fm_notebook import messages
+from fm_notebook.contracts.specs import FinetuneSpec
+from fm_notebook.errors import ArgumentError, RunError, did_you_mean
+from fm_notebook.magics import arguments, frontend, manual, names
+from fm_notebook.magics.arguments import Flag
+from fm_notebook.session import store
+from fm_notebook.session.run import Run
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+FLAGS = (Flag("apply"),)
+
+
+def magic(shell: InteractiveShell, line: str, cell: str | None) -> None:  # noqa: ARG001 - the form of every magic
+    """Show the panel that the line names."""
+    asked = arguments.parse(line, FLAGS, most_words=2)
+    if "help" in asked.on:
+        manual.show("panel", "%panel [finetune|runs] [NAME] [--apply]", FLAGS)
+    elif not asked.words:
+        messages.say("example.panel")
+    elif asked.words[0] not in PANELS:
+        name, known = asked.words[0], list(PANELS)
+        raise ArgumentError("panel.unknown", name=name, known=", ".join(known), hint=did_you_mean(name, known))
+    else:
+        PANELS[asked.words[0]](shell, asked)
+
+
+def _finetune(shell: InteractiveShell, asked: arguments.Line) -> None:
+    from fm_notebook.panels import form, form_text
+
+    name = asked.words[1] if asked.words[1:] else ""
+    if "apply" in asked.on:
+        _apply(shell, name)
+        return
+    open_now = form.newest(name)
+    unfinished = open_now is not None and (name or not open_now.started)
+    text = open_now.draft.text if open_now and unfinished else _text_of(shell, name) if name else form_text.new()
+    form.show(shell.user_ns, text, watched=frontend.is_watched(shell))
+
+
+def _text_of(shell: InteractiveShell, name: str) -> str:
+    """The cell of the run that `name` names; else a new one of that name."""
+    from fm_notebook.panels import form_text, runs_cell
+
+    value = names.assigned(name, shell.user_ns).value
+    folder = value.job.jobfolder if isinstance(value, Run) else store.lookup(name)
+    if folder is None:
+        return form_text.new(store.check_name(name))
+    spec = folder.spec
+    return runs_cell.cell_text(folder.identity.name, spec) if isinstance(spec, FinetuneSpec) else form_text.new(name)
+
+
+def _apply(shell: InteractiveShell, name: str) -> None:
+    """Ask the front end to put the form's cell in place of the one that runs, and show the text to all others."""
+    from IPython.display import display
+
+    from fm_notebook.panels import form, form_text
+
+    found = form.newest(name)
+    if found is None:
+        raise RunError("panel.no_form")
+    shell.set_next_input(found.draft.text, replace=True)
+    messages.say("form.applied")
+    display(form_text.twin(found.draft.text, shown=True), raw=True)
+
+
+def _runs(shell: InteractiveShell, asked: arguments.Line) -> None:  # noqa: ARG001 - the form of every panel
+    from fm_notebook.panels import runs
+
+    if asked.words[1:] or asked.on:
+        raise ArgumentError("words.too_many", extra=" ".join([*asked.words[1:], *(f"--{flag}" for flag in asked.on)]))
+    runs.show()
+
+
+PANELS: dict[str, Callable[[Any, arguments.Line], None]] = {"finetune": _finetune, "runs": _runs}
