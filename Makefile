@@ -69,7 +69,8 @@ notebooks: $(TEST_INSTALLED) $(OLD_KERNEL_INSTALLED) $(OLD_WIDGETS_INSTALLED) $(
 browser: $(TEST_INSTALLED)  ## JupyterLab and Notebook 7 in the system's Chromium; screenshots in build/screenshots
 	$(PYTEST) tests/browser
 
-images:  ## Give the README the screenshots that `make browser` took for it
+images: $(TEST_INSTALLED)  ## Take the README's pictures anew, of real runs in the browser; some minutes
+	$(PYTEST) tests/browser/readme_images.py
 	cp build/screenshots/readme/*.png docs/images/
 
 format: $(TEST_INSTALLED)  ## Rewrite the code in the house style

@@ -64,7 +64,15 @@ def _loss(axes: Axes, steps: Sequence[float], losses: Sequence[float], held_out:
     axes.plot(steps[::stride], smooth(losses)[::stride], color=BLUE, linewidth=1.4, label=_word("figure.train"))
     if held_out:
         label = _word("figure.held_out")
-        axes.plot(*zip(*held_out, strict=True), color=ORANGE, linewidth=1.4, marker="o", markersize=2.6, label=label)
+        axes.plot(
+            *zip(*held_out, strict=True),
+            color=ORANGE,
+            linewidth=1.4,
+            linestyle=(0, (4, 2)),
+            marker="o",
+            markersize=2.6,
+            label=label,
+        )
     _title(axes, _word("figure.loss"))
     axes.legend(
         frameon=False,
@@ -73,7 +81,7 @@ def _loss(axes: Axes, steps: Sequence[float], losses: Sequence[float], held_out:
         loc="lower right",
         bbox_to_anchor=(1, 0.98),
         ncols=2,
-        handlelength=1.4,
+        handlelength=2.2,
         borderaxespad=0,
     )
 

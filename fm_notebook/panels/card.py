@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from fm_notebook import messages
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import Spec
 from fm_notebook.panels import evaluation, markup, rows, text
-from fm_notebook.panels.snapshot import facts as numbers
+from fm_notebook.panels.plain import is_plain, line
 from fm_notebook.panels.snapshot import scores
 from fm_notebook.session.progress import Progress
 
@@ -49,7 +48,8 @@ def plain(progress: Progress, spec: Spec | None = None, facts: DataFacts | None 
     lines += text.score_lines(scores(progress))
     if progress.evaluation is not None:
         lines.append(evaluation.plain(progress.evaluation))
-    lines += [f"  {name}: {value}" for name, value in [*rows.data(spec, facts), *rows.speed(progress)] if value]
+    known = [*rows.data(spec, facts), *rows.speed(progress), *rows.estimated(progress)]
+    lines += [f"  {name}: {value}" for name, value in known if value]
     lines += [f"  {note}" for _, note in text.notes(progress.notes)]
     return "\n".join(lines)
 
@@ -64,23 +64,6 @@ def text_of(job: WatchedJob) -> str:
     return plain(job.progress, *_folder(job))
 
 
-def line(progress: Progress) -> str:
-    """One report of a job on one line, for terminals and logs."""
-    latest = progress.held_out[-1] if progress.held_out else None
-    words = [messages.text("card.plain.report", name=progress.name, state=text.state(progress))]
-    words += [f"{name} {value}" for name, value in numbers(progress)]
-    words += [f"{text.metric(name)} {text.score(value)}" for name, value in latest.metrics.items()] if latest else []
-    return " · ".join(words)
-
-
-def is_plain() -> bool:
-    """Whether there is no front end that shows HTML: no Jupyter kernel, or ``FM_NOTEBOOK_PLAIN=1``."""
-    if os.environ.get("FM_NOTEBOOK_PLAIN", "") not in {"", "0"}:
-        return True
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return getattr(shell, "kernel", None) is None
-
-
 class Card:
     """The card of `job` on display: written at the start, at evaluations (at most every five seconds) and at the end."""
 
@@ -92,17 +75,25 @@ class Card:
         self._unwatch: Callable[[], None] | None = None
 
     def show(self) -> None:
-        """Display the card here; never raises."""
+        """Display the card here, or write its plain twin where no HTML is shown; never raises."""
         with suppress(Exception):
             self._mark()
             if is_plain():
-                self._say()
+                over = self.job.progress.over
+                sys.stdout.write((text_of(self.job) if over else line(self.job.progress)) + "\n")
                 return
             from IPython.display import display
 
             handle = display(_bundle(self.job), raw=True, display_id=True)
             # Some front ends give no handle: then the card stays as it is until the next cell of ours.
             self._handles = [*self._handles, *filter(None, [handle])][-MOST_HANDLES:]
+
+    def show_in(self, handle: Any) -> None:
+        """Write the card into a display that is there already; never raises."""
+        with suppress(Exception):
+            self._handles = [*self._handles, handle][-MOST_HANDLES:]
+            self._mark()
+            handle.update(_bundle(self.job), raw=True)
 
     def follow(self) -> None:
         """Keep the card up to date until the job is over."""
@@ -121,8 +112,6 @@ class Card:
             if not self._is_due():
                 return
             self._mark()
-            if is_plain():
-                self._say()
             for handle in self._handles:
                 handle.update(_bundle(self.job), raw=True)
 
@@ -135,9 +124,6 @@ class Card:
     def _mark(self) -> None:
         progress = self.job.progress
         self._written, self._time = (progress.state, len(progress.held_out)), time.monotonic()
-
-    def _say(self) -> None:
-        sys.stdout.write((text_of(self.job) if self.job.progress.over else line(self.job.progress)) + "\n")
 
 
 def _bundle(job: WatchedJob) -> dict[str, str]:
@@ -177,5 +163,6 @@ def _parts(progress: Progress, spec: Spec | None, facts: DataFacts | None) -> It
     yield markup.pairs(rows.data(spec, facts), messages.text("card.data"))
     yield rows.labels(spec, facts)
     yield markup.pairs(rows.speed(progress), messages.text("card.speed"))
+    yield markup.pairs(rows.estimated(progress), messages.text("card.estimate.title"))
     yield markup.details(messages.text("card.settings"), markup.pairs(rows.settings(progress, spec)))
     yield markup.details(messages.text("card.provenance"), markup.pairs(rows.provenance(progress, spec)))

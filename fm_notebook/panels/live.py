@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fm_notebook.panels.card import Card, is_plain
 from fm_notebook.panels.progress import ProgressPanel
@@ -41,20 +42,44 @@ class Shown:
 live: dict[Path, Shown] = {}
 
 
-def show(job: WatchedJob, *, resume: Callable[[], object] | None = None) -> None:
+def show(job: WatchedJob, *, resume: Callable[[], object] | None = None, watched: bool = True) -> None:
     """Display panel and card of `job` here.
 
     The panel of a job that is displayed already is used again, so that all its views are one. In a plain environment (no
-    rich front end, or ``FM_NOTEBOOK_PLAIN=1``) one line a report is written instead. Never raises.
+    rich front end, or ``FM_NOTEBOOK_PLAIN=1``) nothing is displayed of a job that is under way: `panels.plain` tells of it
+    while somebody waits. Never raises.
+
+    Parameters
+    ----------
+    resume : callable, optional
+        As in `ProgressPanel`.
+    watched : bool
+        False where nobody sees it happen, as under nbconvert: then the card alone, since a panel in a saved notebook is an
+        error on every later page.
     """
     with suppress(Exception):
-        if is_plain() or job.progress.state in DONE:
-            lone = Card(job)
-            lone.show()
-            if not job.progress.over:
-                lone.follow()
-            return
-        _show_both(job, resume)
+        lone = job.progress.state in DONE
+        if is_plain():
+            if job.progress.over:
+                Card(job).show()
+        elif lone or not watched:
+            _show_card(job)
+        else:
+            _show_both(job, resume)
+
+
+def sum_up(job: WatchedJob) -> None:
+    """Write the result where no card is on display; never raises."""
+    with suppress(Exception):
+        if is_plain():
+            Card(job).show()
+
+
+def _show_card(job: WatchedJob) -> None:
+    lone = Card(job)
+    lone.show()
+    if not job.progress.over:
+        lone.follow()
 
 
 def _show_both(job: WatchedJob, resume: Callable[[], object] | None) -> None:
@@ -70,6 +95,21 @@ def _show_both(job: WatchedJob, resume: Callable[[], object] | None) -> None:
     display(shown.panel)
     shown.card.show()
     shown.follow(job)
+
+
+def adopt(job: WatchedJob, handle: Any, *, resume: Callable[[], object] | None = None) -> ProgressPanel:
+    """The panel of `job`, for a panel that shows it in itself; the card is written to the display that `handle` is for."""
+    shown = live.pop(job.folder, None)
+    if shown is None or shown.panel.comm is None:
+        shown = Shown(ProgressPanel(job, resume=resume), Card(job))
+    live[job.folder] = shown
+    shown.panel.job, shown.panel.resume = job, resume
+    _close_oldest()
+    if handle is not None:
+        shown.panel.has_card, shown.panel.late_pages = True, False
+        shown.card.show_in(handle)
+    shown.follow(job)
+    return shown.panel
 
 
 def _close_oldest() -> None:

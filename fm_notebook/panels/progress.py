@@ -54,6 +54,7 @@ class ProgressPanel(anywidget.AnyWidget):
         card is shown anew.
     """
 
+    _ipython_display_ = None  # that of ipywidgets 7 would leave out what `_repr_mimebundle_` adds for pages without a kernel
     _esm = assets.module("progress")
     _css = assets.style()
     words = traitlets.Dict().tag(sync=True)
@@ -101,6 +102,8 @@ class ProgressPanel(anywidget.AnyWidget):
     def close(self) -> None:
         """Watch no more and end the connection to the page."""
         self.unfollow()
+        if self.comm is not None:
+            self.layout.close()  # a widget of its own, which ipywidgets leaves open
         super().close()
 
     def get_state(self, key: object = None, drop_defaults: bool = False) -> dict[str, Any]:
@@ -194,8 +197,11 @@ class ProgressPanel(anywidget.AnyWidget):
             self._tick()
 
 
-def show(job: WatchedJob, *, resume: Callable[[], object] | None = None) -> None:
-    """Display panel and card of `job` here, and keep both up to date; a job that is over for good gets its card alone."""
+def show(job: WatchedJob, *, resume: Callable[[], object] | None = None, watched: bool = True) -> None:
+    """Display panel and card of `job` here, and keep both up to date; a job that is over for good gets its card alone.
+
+    Parameters are those of `fm_notebook.panels.live.show`.
+    """
     from fm_notebook.panels.live import show as show_live
 
-    show_live(job, resume=resume)
+    show_live(job, resume=resume, watched=watched)

@@ -112,6 +112,15 @@ def speed(progress: Progress) -> Iterator[tuple[str, str]]:
         yield _row("checkpoint"), messages.text("card.value.step", step=f"{progress.checkpoints[-1].step:,}")
 
 
+def estimated(progress: Progress) -> Iterator[tuple[str, str]]:
+    """What was estimated before or at the start of a run, what was measured, and how far off it was."""
+    for name, pair, words in (("memory", progress.weighed, text.memory), ("time", progress.foreseen, text.duration)):
+        if pair is not None and pair[1] > 0:
+            found, measured = pair
+            said = {"estimated": words(found), "measured": words(measured), "error": f"{100 * (found / measured - 1):+.0f} %"}
+            yield messages.text(f"card.estimate.{name}"), messages.text("card.estimate.both", **said)
+
+
 def settings(progress: Progress, spec: Spec | None) -> Iterator[tuple[str, str]]:
     """The fields that say what was done."""
     started = progress.started

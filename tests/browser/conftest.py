@@ -1,4 +1,7 @@
-"""JupyterLab on loopback and the system's Chromium, driven by Playwright. Screenshots go to ``.cache/screenshots``."""
+"""JupyterLab on loopback and the system's Chromium, driven by Playwright.
+
+Screenshots go to ``build/screenshots``. `themed`, `narrowed`, `contrast` and `axe` look at any panel or card on a page.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SCREENSHOTS = Path(__file__).parents[2] / ".cache" / "screenshots"
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -30,6 +33,8 @@ HOMES = (
     "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "JUPYTERLAB_SETTINGS_DIR",
     "JUPYTERLAB_WORKSPACES_DIR",
 )  # fmt: skip
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark", "contrast": "JupyterLab Dark High Contrast"}
+CONTRAST = Path(__file__).with_name("contrast.js")
 CELL = ".jp-Notebook .jp-Cell"
 RAN = r"i => /\[\d+\]/.test(document.querySelectorAll('.jp-Notebook .jp-Cell')[i].querySelector('.jp-InputPrompt').innerText)"
 
@@ -48,7 +53,8 @@ class Lab:
         with (home / "lab.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root",
-                 "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={root}"],
+                 "--LabApp.expose_app_in_browser=True", "--ServerApp.port_retries=0",
+                 f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={root}"],
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self._until_up()
@@ -157,8 +163,38 @@ class Notebook:
 
 def shoot(target: Page | Locator, name: str) -> None:
     """Keep a screenshot as an artefact."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    target.screenshot(path=SCREENSHOTS / f"{name}.png")
+    path = SCREENSHOTS / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target.screenshot(path=path)
+
+
+def wear(page: Page, theme: str) -> None:
+    """Switch to ``light``, ``dark`` or ``contrast`` (JupyterLab's high contrast), on the open page, as the menu does."""
+    switch = "name => window.jupyterapp.commands.execute('apputils:change-theme', { theme: name })"
+    page.evaluate(switch, THEMES[theme])
+    page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=THEMES[theme])
+    page.wait_for_timeout(100)
+
+
+def narrow(target: Locator, pixels: int) -> None:
+    """Make what `target` stands in so wide, as in a narrow window or beside another; 0: as wide as it would be."""
+    target.evaluate("(element, width) => { element.parentElement.style.width = width ? `${width}px` : ''; }", pixels)
+    target.page.wait_for_timeout(100)  # charts are drawn anew
+
+
+def lowest_contrast(target: Locator) -> tuple[float, str]:
+    """The lowest contrast (WCAG 2) of the enabled text in `target` on what is painted behind it, and that text."""
+    return tuple(target.evaluate(CONTRAST.read_text(encoding="utf-8")))
+
+
+def serious_faults(target: Locator) -> list[str]:
+    """What axe finds in `target` that is serious or critical, a line each: rule, and the element at fault."""
+    from axe_playwright_python.base import AXE_SCRIPT
+
+    target.page.evaluate(AXE_SCRIPT)
+    found = target.evaluate("element => axe.run(element, { resultTypes: ['violations'] })")
+    grave = [each for each in found["violations"] if each["impact"] in {"serious", "critical"}]
+    return [f"{each['id']}: {node['html']}" for each in grave for node in each["nodes"]]
 
 
 @pytest.fixture(scope="session")
@@ -219,6 +255,30 @@ def lab_class() -> type[Lab]:
 def screenshot() -> Callable[[Page | Locator, str], None]:
     """Keeps a screenshot as an artefact."""
     return shoot
+
+
+@pytest.fixture(scope="session")
+def themed() -> Callable[[Page, str], None]:
+    """Switches the theme of an open page."""
+    return wear
+
+
+@pytest.fixture
+def narrowed() -> Callable[[Locator, int], None]:
+    """Sets the width that a panel or card has."""
+    return narrow
+
+
+@pytest.fixture
+def contrast() -> Callable[[Locator], tuple[float, str]]:
+    """The lowest contrast of text, and that text."""
+    return lowest_contrast
+
+
+@pytest.fixture
+def axe() -> Callable[[Locator], list[str]]:
+    """What axe-core finds that is serious; empty if nothing."""
+    return serious_faults
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ function curve(svg, place, { kind, points }) {
     pen = true;
   }
   svg.append(drawn("path", { class: `fm-curve fm-${kind}`, d: path }));
-  if ((kind === "held-out" || kind === "metric") && points.length <= 80) {
+  if ((kind === "held-out" || kind === "metric" || kind.startsWith("run-")) && points.length <= 80) {
     for (let i = 0; i < points.length; i += 2) {
       if (Number.isFinite(points[i + 1])) {
         svg.append(drawn("circle", { class: `fm-dot fm-${kind}`, cx: place.x(points[i]).toFixed(1), cy: place.y(points[i + 1]).toFixed(1), r: 2.6 }));

@@ -77,7 +77,7 @@ function createView(model, store, el) {
   const curves = node("div", { class: "fm-charts" }, charts.loss.root, charts.metric.root);
   const scores = node("div", { class: "fm-scores" });
   const notes = node("ul", { class: "fm-notes" });
-  const tableArea = node("div", { class: "fm-table-area", hidden: true });
+  const tableArea = node("div", { class: "fm-table-area", role: "group", "aria-label": words.table_caption, tabindex: 0, hidden: true }); // it scrolls
   const tableButton = button(words.show_table, "link", () => { tableArea.hidden = !tableArea.hidden; draw(); });
   const openButton = button(words.show_curves, "link", () => { opened = !isOpen(); draw(); });
   const body = node("div", { class: "fm-body" }, empty, curves, scores);

@@ -106,8 +106,22 @@ def test_an_error_is_shown_as_text():
     assert EVIL not in shown
 
 
-def test_sanitizers_leave_the_card_whole():
-    shown = card.html(finished(), spec_of("tweets"), facts_of(["no", "yes"]))
+def in_state(state):
+    progress = finished()
+    if state == "running":
+        progress.state, progress.result = "running", None
+    if state == "failed":
+        error = ev.ErrorRecord(kind="bug", detail="Traceback\nValueError: no")
+        progress.apply(ev.Ended(state="failed", error=error))
+    progress.notes.append(ev.Noted(key="truncated", level="warning", values={"n": 3, "share": 0.1, "limit": 48}))
+    return progress
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("state", ["running", "failed", "finished"])
+def test_sanitizers_leave_the_card_whole(state, language, monkeypatch):
+    monkeypatch.setenv("FM_NOTEBOOK_LANGUAGE", language)
+    shown = card.html(in_state(state), spec_of("tweets"), facts_of(["no", "yes"]))
     lab = Cleaner(
         tags=GITHUB_TAGS, attributes=GITHUB_ATTRIBUTES | {"*": ["align", "open", "scope", "style"]}, protocols=["data"],
         css_sanitizer=CSSSanitizer(allowed_css_properties=["text-align"]),
@@ -115,6 +129,7 @@ def test_sanitizers_leave_the_card_whole():
     github = Cleaner(tags=GITHUB_TAGS, attributes=GITHUB_ATTRIBUTES, protocols=["data"])
     plain = [(tag, {k: v for k, v in attributes.items() if k != "style"}) for tag, attributes in Parsed(shown).tags]
     assert Parsed(github.clean(shown)).tags == plain
+    assert "".join(Parsed(github.clean(shown)).words) == "".join(Parsed(shown).words)
     assert [tag for tag, _ in Parsed(lab.clean(shown)).tags] == [tag for tag, _ in plain]
     assert not re.search(r"var\(|<svg|<script|<style|class=|id=", shown)
 
@@ -150,18 +165,18 @@ class FakeJob:
         self.name, self.progress, self.folder = progress.name, progress, folder
 
 
-def test_a_plain_environment_gets_a_line_a_report(tmp_path, monkeypatch, capsys):
+def test_a_plain_environment_gets_the_plain_twin_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FM_NOTEBOOK_PLAIN", "1")
     progress = finished(steps=40)
-    progress.state = "running"
     shown = card.Card(FakeJob(progress, tmp_path))
     shown.show()
     shown.update()
-    progress.state = "finished"
-    shown.update()
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("[sentiment] running")
-    assert lines[1].startswith("sentiment: finished")
+    progress.state = "running"
+    shown.show()
+    printed = capsys.readouterr().out
+    assert printed.startswith("sentiment: finished")
+    assert printed.count("0.719 – 0.779") == 1
+    assert printed.splitlines()[-1].startswith("[sentiment] running")
 
 
 def test_evaluations_in_a_row_write_the_card_once_in_five_seconds(tmp_path, monkeypatch):
