@@ -15,21 +15,30 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from fm_notebook.contracts.results import Evaluation, RunResult
+    from fm_notebook.contracts.trials import Estimate, LearningRateCurve
     from fm_notebook.errors import FMError
     from fm_notebook.session.run import Run
-    from fm_notebook.verbs import evaluate, finetune, register, runs
+    from fm_notebook.verbs import dry_run, evaluate, find_lr, finetune, register, runs, settings
 
 _HOMES = {
+    "Estimate": "contracts.trials",
     "Evaluation": "contracts.results",
     "FMError": "errors",
+    "LearningRateCurve": "contracts.trials",
     "Run": "session.run",
     "RunResult": "contracts.results",
+    "dry_run": "verbs",
     "evaluate": "verbs",
+    "find_lr": "verbs",
     "finetune": "verbs",
     "register": "verbs",
     "runs": "verbs",
+    "settings": "verbs",
 }
-__all__ = ["Evaluation", "FMError", "Run", "RunResult", "evaluate", "finetune", "register", "runs"]
+__all__ = [
+    "Estimate", "Evaluation", "FMError", "LearningRateCurve", "Run", "RunResult", "dry_run", "evaluate", "find_lr", "finetune",
+    "register", "runs", "settings",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from fm_notebook.contracts.results import Evaluation
-from fm_notebook.errors import RunError
+from fm_notebook.contracts.specs import FEWEST_STEPS, DryRunSpec, FindLearningRateSpec, FinetuneSpec
+from fm_notebook.contracts.trials import Estimate, LearningRateCurve
+from fm_notebook.errors import RunError, SpecError
 from fm_notebook.jobs.placement import Where
 from fm_notebook.session import binding, launch, store
-from fm_notebook.session.binding import Assigned, Fields
+from fm_notebook.session import settings as session_settings
+from fm_notebook.session.binding import Assigned, Bound, Fields
 from fm_notebook.session.launch import Launched
 from fm_notebook.session.launchers import process
 from fm_notebook.session.progress import Progress
 from fm_notebook.session.run import Run, each_run
+from fm_notebook.session.settings import Settings
 
 
 def finetune(name: str, /, *, wait: bool = True, again: bool = False, on: Where = "process", **fields: Any) -> Run:
@@ -63,6 +68,125 @@ def prepare_finetune(name: str, fields: Fields, *, again: bool = False, on: Wher
     launch.placed(on)
     process.warm(_device(fields), on=on)
     return launch.finetune(name, binding.bind_finetune(fields), again=again)
+
+
+def dry_run(name: str, *, again: bool = False, on: Where = "process", **fields: Any) -> Estimate:
+    """What a fine-tuning would take, without doing it: the function behind ``%%finetune NAME --dry-run``.
+
+    Memory and disk are told by closed form and memory is measured beside it; time is told from a few steps that are done with
+    weights that are thrown away. No run is made.
+
+    Parameters
+    ----------
+    name : str
+        Name that the run would have.
+    again : bool
+        Whether to measure even if an equal dry run has been done.
+    on : str
+        ``process`` or ``kernel``, as for `finetune`.
+    **fields
+        As for `finetune`.
+
+    Raises
+    ------
+    FMError
+        If a field is wrong, or one example alone does not fit into memory.
+    """
+    launched = prepare_dry_run(name, {key: Assigned(value) for key, value in fields.items()}, again=again, on=on)
+    if launched.how == "started":
+        launch.begin(launched.job, on=on)
+    found = finish_trial(launched)
+    assert isinstance(found, Estimate)
+    return found
+
+
+def prepare_dry_run(name: str, fields: Fields, *, again: bool = False, on: Where = "process") -> Launched:
+    """Check `fields` and write the job folder of a dry run, or find the equal one; `launch.begin` starts it.
+
+    At the job's end its ``progress.estimate`` is the `Estimate`.
+    """
+    bound, spec = _tried("dry-run", fields, on)
+    return launch.trial(store.check_name(name), bound, DryRunSpec(run=spec), again=again)
+
+
+def find_lr(
+    name: str, *, lowest: float = 1e-7, highest: float = 1.0, steps: int = 100, again: bool = False, on: Where = "process",
+    **fields: Any,
+) -> LearningRateCurve:  # fmt: skip
+    """How the loss goes while the learning rate grows: the function behind ``%%finetune NAME --find-lr``.
+
+    The run's own steps, with its batches, on weights that are thrown away. No run is made, and no model changes.
+
+    Parameters
+    ----------
+    name : str
+        Name that the run would have.
+    lowest, highest : float
+        Learning rates of the first and of the last step; it grows by the same factor each step.
+    steps : int
+        At least 10; fewer are done if the loss diverges.
+    again, on
+        As for `dry_run`.
+    **fields
+        As for `finetune`.
+
+    Raises
+    ------
+    FMError
+        If a field is wrong, or a step fails.
+
+    References
+    ----------
+    Smith (2017), *Cyclical learning rates for training neural networks*, WACV, section 3.3.
+    """
+    given = {key: Assigned(value) for key, value in fields.items()}
+    launched = prepare_find_lr(name, given, lowest=lowest, highest=highest, steps=steps, again=again, on=on)
+    if launched.how == "started":
+        launch.begin(launched.job, on=on)
+    found = finish_trial(launched)
+    assert isinstance(found, LearningRateCurve)
+    return found
+
+
+def prepare_find_lr(
+    name: str, fields: Fields, *, lowest: float = 1e-7, highest: float = 1.0, steps: int = 100, again: bool = False,
+    on: Where = "process",
+) -> Launched:  # fmt: skip
+    """Check `fields` and write the job folder of a learning-rate range test, or find the equal one; `launch.begin` starts it.
+
+    At the job's end its ``progress.learning_rates`` is the `LearningRateCurve`; the command ``stop`` ends it with what there is.
+    """
+    if not 0 < lowest < highest < math.inf or steps < FEWEST_STEPS:
+        raise SpecError("trial.sweep", lowest=lowest, highest=highest, steps=steps, fewest=FEWEST_STEPS)
+    bound, spec = _tried("find-lr", fields, on)
+    asked = FindLearningRateSpec(run=spec, lowest=lowest, highest=highest, steps=steps)
+    return launch.trial(store.check_name(name), bound, asked, again=again)
+
+
+def _tried(kind: str, fields: Fields, on: Where) -> tuple[Bound, FinetuneSpec]:
+    launch.placed(on, kind)
+    process.warm(_device(fields), on=on)
+    bound = binding.bind_finetune(fields)
+    assert isinstance(bound.spec, FinetuneSpec)
+    return bound, bound.spec
+
+
+def finish_trial(launched: Launched) -> Estimate | LearningRateCurve:
+    """Wait for a dry run or a range test that has begun.
+
+    Raises
+    ------
+    FMError
+        Why it failed.
+    """
+    job = launched.job
+    job.wait()
+    if failure := job.failure():
+        raise failure
+    found = job.progress.estimate or job.progress.learning_rates
+    if found is None:
+        raise RunError("run.no_result", name=job.name, state=job.state_in_words)
+    return found
 
 
 def evaluate(model: Any, data: Any, /, *, again: bool = False, on: Where = "process", **fields: Any) -> Evaluation:
@@ -142,6 +266,20 @@ def has_started(progress: Progress) -> bool:
 def runs() -> list[Run]:
     """The runs of this project, oldest first."""
     return each_run()
+
+
+def settings() -> Settings:
+    """What is set elsewhere than in cells and calls: each field, its value and where it was set.
+
+    A flag or an argument goes before a setting, and ``%config FMNotebook`` before the project's ``pyproject.toml`` (table
+    ``[tool.fm_notebook]``), that before the user's ``config.toml``.
+
+    Examples
+    --------
+    >>> settings()["learning_rate"]  # doctest: +SKIP
+    3e-05
+    """
+    return session_settings.current()
 
 
 def register(path: str | Path) -> str:

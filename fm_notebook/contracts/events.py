@@ -5,6 +5,7 @@ Times are seconds since the epoch, memory is bytes, steps count optimiser steps 
 
 from __future__ import annotations
 
+import traceback
 from time import time as now
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,8 @@ from pydantic import Field, TypeAdapter
 
 from fm_notebook.contracts.results import Evaluation, Interval, RunResult
 from fm_notebook.contracts.specs import Frozen
+from fm_notebook.contracts.trials import Estimate, LearningRateCurve
+from fm_notebook.errors import FMError
 
 EndState = Literal["finished", "stopped", "cancelled", "failed"]
 
@@ -155,6 +158,18 @@ class ErrorRecord(Frozen):
     faults: list[dict[str, Any]] = Field(default_factory=list)
     detail: str = ""
 
+    @classmethod
+    def of(cls, error: BaseException) -> ErrorRecord:
+        """An error as it is written down: by catalogue keys if the user can mend it, else with its traceback."""
+        if isinstance(error, FMError):
+            faults = [{"key": f.key, "values": {k: _plain(v) for k, v in f.values.items()}, "line": f.line} for f in error.faults]
+            return cls(kind=error.kind, faults=faults)
+        return cls(kind="bug", detail="".join(traceback.format_exception(error)))
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | None) else str(value)
+
 
 class Ended(_Event):
     """The job is over; nothing follows unless it is resumed."""
@@ -164,6 +179,8 @@ class Ended(_Event):
     step: int = 0
     result: RunResult | None = None
     evaluation: Evaluation | None = None
+    estimate: Estimate | None = None
+    learning_rates: LearningRateCurve | None = None
     error: ErrorRecord | None = None
 
 

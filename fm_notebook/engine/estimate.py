@@ -9,8 +9,11 @@ micro-batch, whose texts' squared lengths sum to s:
 - activations: ``L (a t H + b f t I + c s A)``, what layers keep for the gradient (`KEPT`); f tensors of intermediate width;
   the last term falls away without dropout of attention weights. With gradient checkpointing ``4 L t H`` and one layer's
 - logits: ``4 n V`` for each of `COPIES`, n being the places that have a target and V the outputs of the model
+- saves: ``12 M`` for a checkpoint and 4 M for a best model, which lie in CPU memory while they are written beside the next steps
+- overhead: on CPU what is there before the first step besides weights (rows, tokens, libraries that came with the model): not
+  estimated but measured; `LATER`; and a fifth of the activations for kernels' work space and the gaps that grow between blocks
 
-Kernels' work space, the input and the gradients of activations come on top. MiniLM at 2,048 tokens, growth of resident memory on
+MiniLM at 2,048 tokens, growth of resident memory on
 CPU: measured 500, 322, 719, 775 and 747 MB, estimated 503, 393, 578, 748 and 799 (kernels in fp32 and bf16, packed, padded, long
 texts in bf16).
 
@@ -35,6 +38,7 @@ from fm_notebook.engine.families import unwrapped
 from fm_notebook.engine.flops import cost_of
 from fm_notebook.engine.forward import Forward
 from fm_notebook.engine.kernels import bert_layer
+from fm_notebook.engine.memory import used
 
 Width = Literal["fp32", "half"]
 KEPT: dict[tuple[Width, bool], tuple[int, int, int]] = {
@@ -42,9 +46,12 @@ KEPT: dict[tuple[Width, bool], tuple[int, int, int]] = {
 }  # fmt: skip
 """a, b and c by precision, and whether layers are computed by `fm_notebook.engine.kernels`. Saved tensors were counted for BERT,
 GPT-2, Llama and ModernBERT: without kernels a is 37 to 44 in fp32 and 23 to 36 in half precision, the rest as here."""
+LATER = 40 * 10**6
+"""What the first evaluation brings along on CPU: the libraries of scores and their work space."""
 COPIES = 4
 """Of logits at once: they, their logarithms, and the gradients of both."""
 MB = 10**6
+PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -64,18 +71,21 @@ class Memory:
     optimizer: int
     activations: int
     logits: int
+    saves: int = 0
+    overhead: int = 0
     accumulates: bool = True
 
     @property
     def total(self) -> int:
-        """The peak."""
+        """The peak. How long a save lies beside the next step depends on the disk: half of the smaller of the two counts."""
         passing = self.casts + self.activations + self.logits
         step = self.gradients + passing if self.accumulates else max(self.gradients, passing)
-        return self.weights + self.optimizer + step
+        meeting = max(step, self.saves) + min(step, self.saves) // 2
+        return self.weights + self.optimizer + meeting + self.overhead
 
     def to_come(self, device: torch.device, *, resumed: bool) -> int:
         """What the first step adds. Moments are there on a GPU and after a resume; new zeros on CPU take no memory yet."""
-        there = self.weights + (self.optimizer if resumed or device.type != "cpu" else 0)
+        there = self.weights + self.overhead + (self.optimizer if resumed or device.type != "cpu" else 0)
         return self.total - there
 
     def to_json(self) -> dict[str, int]:
@@ -83,7 +93,10 @@ class Memory:
         return {name: int(size) for name, size in asdict(self).items() if name != "accumulates"} | {"total": self.total}
 
 
-def estimate(model: Any, examples: Examples, budget: Budget, forward: Forward, batch_size: int) -> Memory:
+def estimate(
+    model: Any, examples: Examples, budget: Budget, forward: Forward, batch_size: int, *, saves: int = 0,
+    overhead: int = 0,
+) -> Memory:  # fmt: skip
     """What training `model` on `examples` will hold.
 
     Parameters
@@ -94,21 +107,48 @@ def estimate(model: Any, examples: Examples, budget: Budget, forward: Forward, b
         Their lengths decide how full a micro-batch of `budget` is.
     batch_size : int
         Texts of a step.
+    saves : int
+        Bytes of what is being saved while it trains, see `saves`.
+    overhead : int
+        Bytes that lie there beside the model, see `overhead`.
     """
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     lengths = fullest(examples, budget, padded=forward.padded)
     half = forward.precision != "fp32"
     head = _head(model)
     learns = examples.features is None and _backbone_learns(model)
+    activations = _activations(model, lengths, KEPT["half" if half else "fp32", _by_hand(model)]) if learns else 0
     return Memory(
-        weights=sum(p.numel() * p.element_size() for p in model.parameters()),
+        weights=_bytes(model),
         casts=2 * (cost_of(model).parameters + (0 if head is None else head.weight.numel())) if half else 0,
         gradients=trained,
         optimizer=2 * trained,
-        activations=_activations(model, lengths, KEPT["half" if half else "fp32", _by_hand(model)]) if learns else 0,
+        activations=activations,
         logits=4 * COPIES * round(_targets(examples, lengths)) * _outputs(model),
+        saves=saves,
+        overhead=overhead + activations // 5 if overhead else 0,
         accumulates=len(lengths) < min(batch_size, len(examples)),
     )
+
+
+def saves(model: Any, absent_bytes: int = 0) -> int:
+    """Bytes in CPU memory of a checkpoint and a best model that are being written: weights, moments, and weights again.
+
+    A best model has the vectors of all words, `absent_bytes` of which the steps do without.
+    """
+    return 4 * sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad) + absent_bytes
+
+
+def overhead(model: Any, idle: int | None) -> int:
+    """Bytes beside `model` on CPU: what this process holds and did not when it was `idle`, and `LATER`.
+
+    0 where `idle` is not known, and for a GPU.
+    """
+    if idle is None or next(model.parameters()).device.type != "cpu":
+        return 0
+    for p in model.parameters():
+        p.detach().flatten()[:: PAGE // p.element_size()].sum()  # a file's page takes no memory before it is read
+    return max(0, used(torch.device("cpu")) - idle - _bytes(model)) + LATER
 
 
 def fullest(examples: Examples, budget: Budget, *, padded: bool) -> np.ndarray:
@@ -138,6 +178,10 @@ def free_bytes(device: torch.device) -> int | None:
     return psutil.virtual_memory().available if device.type == "cpu" else None
 
 
+def _bytes(model: Any) -> int:
+    return sum(p.numel() * p.element_size() for p in model.parameters())
+
+
 def _activations(model: Any, lengths: np.ndarray, kept: tuple[int, int, int]) -> int:
     config = unwrapped(model).config.get_text_config()
     hidden, inner = config.hidden_size, getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
@@ -152,8 +196,12 @@ def _activations(model: Any, lengths: np.ndarray, kept: tuple[int, int, int]) ->
 
 
 def _by_hand(model: Any) -> bool:
-    """Whether layers are computed by `fm_notebook.engine.kernels.bert_layer`; on padded batches they are not, and keep more."""
-    return any(type(module).__name__ in bert_layer.LAYERS and "forward" in vars(module) for module in model.modules())
+    """Whether layers are computed by `fm_notebook.engine.kernels.bert_layer`; padded or adapted they are not, and keep more.
+
+    A last layer alone may compute otherwise for another reason.
+    """
+    layers = [module for module in model.modules() if type(module).__name__ in bert_layer.LAYERS]
+    return bool(layers) and all("forward" in vars(module) for module in layers)
 
 
 def _tensors_between(model: Any, inner: int) -> int:

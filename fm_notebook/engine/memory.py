@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gc
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 import torch
 
+CLEAR_REFS = Path("/proc/self/clear_refs")
+"""Writing 5 sets the peak to what is resident now (``man proc_pid_clear_refs``)."""
 _PROCESS = psutil.Process()
 
 
@@ -25,8 +29,8 @@ def used(device: torch.device) -> int:
 class Peak:
     """The most memory that a run took, in bytes.
 
-    On CPU the system knows the peak of the process's whole life only: it is the run's if it rose meanwhile, else the
-    largest value seen at a step's end stands for it.
+    On CPU the system knows the peak of the process's life: Linux lets it begin anew. Elsewhere it is the run's if it rose
+    meanwhile, else the largest value seen at a step's end stands for it.
     """
 
     device: torch.device
@@ -34,6 +38,8 @@ class Peak:
     _before: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
+        with suppress(OSError):  # not Linux, or forbidden
+            CLEAR_REFS.write_text("5")
         self._before = _peak_of_process()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)

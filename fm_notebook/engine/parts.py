@@ -53,6 +53,8 @@ class Parts:
         The processes that train together.
     kills : int
         How many attempts since the newest checkpoint the system killed for lack of memory: so often is the budget halved.
+    idle_memory : int, optional
+        Bytes that this process held before the model was loaded, for the estimate of memory.
     """
 
     spec: FinetuneSpec
@@ -75,6 +77,7 @@ class Parts:
     vocabulary: CompactVocabulary | None = None
     world: World = ALONE
     kills: int = 0
+    idle_memory: int | None = None
 
 
 def budget(model: Any, task: Task, texts: int) -> Budget:

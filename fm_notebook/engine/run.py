@@ -43,6 +43,7 @@ class Run:
 
     def __init__(self, parts: Parts):
         spec = parts.spec
+        self._overhead = estimate.overhead(parts.model, parts.idle_memory)
         self.parts, self.device = parts, next(parts.model.parameters()).device
         self.metric = spec.metric or next(iter(parts.task.metrics))
         if self.metric not in parts.task.metrics:
@@ -94,10 +95,17 @@ class Run:
             self.state.spend(phase, seconds)
         yield from self._shrink_after_kills()
         self.memory = estimate.estimate(
-            self.parts.model, self.parts.train, self.state.budget, self.forward, self.parts.spec.batch_size
-        )
+            self.parts.model, self.parts.train, self.state.budget, self.forward, self.parts.spec.batch_size,
+            saves=self._saves_memory(), overhead=self._overhead,
+        )  # fmt: skip
         if tight := estimate.note(self.memory, self.device, resumed=found.checkpoint is not None):
             yield tight
+
+    def _saves_memory(self) -> int:
+        """Of what is written between steps; pinned memory beside a GPU is not the device's."""
+        if self.device.type != "cpu" or not self.checkpoints_saved:
+            return 0
+        return estimate.saves(self.parts.model, self.parts.vocabulary.absent_bytes if self.parts.vocabulary else 0)
 
     def _shrink_after_kills(self) -> Iterator[ev.Event]:
         """Where one text alone was too much, it is tried again: what else took memory may be gone."""
@@ -138,7 +146,9 @@ class Run:
             trainable_parameters=sum(n for n, trained in sizes if trained), device=str(self.device),
             precision=self.state.precision, micro_batch_size=self.state.micro_batch_size, metric=self.metric,
             metric_goal=self.parts.task.metrics[self.metric],
-            provenance={**self.parts.provenance, "estimated_memory": self.memory.to_json()},
+            provenance={
+                **self.parts.provenance, "estimated_memory": self.memory.to_json(), "idle_memory": self.parts.idle_memory,
+            },
         )  # fmt: skip
 
     @property
@@ -159,6 +169,17 @@ class Run:
         """At every so many steps and at the end, once."""
         every = self._steps(self.parts.spec.eval_every or self.plan.steps_per_epoch)
         return self.state.step > 0 and not self.is_evaluated() and (self.state.step % every == 0 or self.is_over())
+
+    @property
+    def evaluations(self) -> int:
+        """How many there are if the run goes to its end."""
+        return math.ceil(self.total_steps / self._steps(self.parts.spec.eval_every or self.plan.steps_per_epoch))
+
+    @property
+    def checkpoints_saved(self) -> int:
+        """How many are saved if the run goes to its end, where there is none."""
+        every = self.parts.spec.save_every
+        return self.evaluations - 1 if every is None else (self.total_steps - 1) // self._steps(every)
 
     def save_is_due(self) -> bool:
         """At every so many steps, or with each evaluation."""

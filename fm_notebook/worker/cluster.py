@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from fm_notebook import extras
+from fm_notebook.contracts.events import ErrorRecord
 from fm_notebook.errors import JobFailed
 from fm_notebook.jobs import atomic
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.jobs.placement import STORE
 from fm_notebook.worker import distributed
-from fm_notebook.worker.execute import record
 from fm_notebook.worker.together import reports_of
 
 ROOM_SECONDS = 60.0
@@ -65,7 +65,7 @@ def main(folder: JobFolder, processes: int) -> int:
         where = {STORE: str(meeting / "ranks")} if is_local else ray.get(members[0].address.remote())
         return _work(ray, folder, members, where)
     except Exception as error:  # noqa: BLE001 - the worker tells the user
-        atomic.write(reports_of(folder) / "launcher.json", record(error).model_dump_json().encode())
+        atomic.write(reports_of(folder) / "launcher.json", ErrorRecord.of(error).model_dump_json().encode())
         return 1
     finally:
         shutil.rmtree(meeting, ignore_errors=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 
 from fm_notebook.contracts.events import Ended, ErrorRecord, Event, PhaseBegan
 from fm_notebook.contracts.protocols import ReadCommand
-from fm_notebook.contracts.specs import EvaluateSpec, FinetuneSpec, PredictSpec
-from fm_notebook.errors import FMError
+from fm_notebook.contracts.specs import DryRunSpec, EvaluateSpec, FindLearningRateSpec, FinetuneSpec, PredictSpec
 from fm_notebook.jobs.folder import JobFolder
 
 
@@ -34,7 +32,7 @@ def execute(folder: JobFolder, append: Callable[[Event], None], command: ReadCom
             append(event)
     except BaseException as error:
         if not ended:
-            append(Ended(state="failed", step=step, error=record(error)))
+            append(Ended(state="failed", step=step, error=ErrorRecord.of(error)))
         if not isinstance(error, Exception):
             raise
     finally:
@@ -44,7 +42,7 @@ def execute(folder: JobFolder, append: Callable[[Event], None], command: ReadCom
 def events(folder: JobFolder, command: ReadCommand, *, together: bool = False) -> Iterator[Event]:
     """The job in `folder` as a stream of events, from after its libraries are loaded; the last is `Ended`."""
     from fm_notebook.tasks import tasks
-    from fm_notebook.worker import scoring, training
+    from fm_notebook.worker import scoring, training, trials
 
     for path in folder.identity.task_files:
         tasks.register(path)
@@ -55,6 +53,10 @@ def events(folder: JobFolder, command: ReadCommand, *, together: bool = False) -
             yield from scoring.evaluate(folder, spec, command)
         case PredictSpec() as spec:
             yield from scoring.predict(folder, spec, command)
+        case DryRunSpec() as spec:
+            yield from trials.dry_run(folder, spec, command)
+        case FindLearningRateSpec() as spec:
+            yield from trials.find_lr(folder, spec, command)
 
 
 def _with_others(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand) -> Iterator[Event]:
@@ -63,18 +65,6 @@ def _with_others(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand) ->
 
     yield from training.finetune(folder, spec, command, distributed.join(spec.device))
     distributed.leave()
-
-
-def record(error: BaseException) -> ErrorRecord:
-    """An error as it is written down: by catalogue keys if the user can mend it, else with its traceback."""
-    if isinstance(error, FMError):
-        faults = [{"key": f.key, "values": {k: _plain(v) for k, v in f.values.items()}, "line": f.line} for f in error.faults]
-        return ErrorRecord(kind=error.kind, faults=faults)
-    return ErrorRecord(kind="bug", detail="".join(traceback.format_exception(error)))
-
-
-def _plain(value: object) -> object:
-    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _give_back() -> None:

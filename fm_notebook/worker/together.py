@@ -23,7 +23,6 @@ from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.jobs.journal import JournalReader
 from fm_notebook.jobs.placement import PEER_LOST, STORE, Placement
 from fm_notebook.worker import models_loaded, runtime
-from fm_notebook.worker.execute import record
 
 TICK_SECONDS = 0.1
 GRACE_SECONDS = 10.0
@@ -65,8 +64,8 @@ def why(reports: Path, placement: Placement) -> ErrorRecord:
     silent = [rank for rank in range(placement.processes) if str(rank) not in found]
     if found and silent:
         named = ", ".join(str(rank + 1) for rank in silent)
-        return record(JobFailed("distributed.died", named=named, processes=placement.processes))
-    return record(JobFailed("distributed.ended", launcher=placement.launcher, processes=placement.processes))
+        return ErrorRecord.of(JobFailed("distributed.died", named=named, processes=placement.processes))
+    return ErrorRecord.of(JobFailed("distributed.ended", launcher=placement.launcher, processes=placement.processes))
 
 
 def is_peer_lost(error: ErrorRecord) -> bool:

@@ -16,7 +16,7 @@ from fm_notebook.contracts.protocols import ReadCommand, Task
 from fm_notebook.contracts.specs import FinetuneSpec, ModelRef
 from fm_notebook.data.fingerprint import row_hashes
 from fm_notebook.data.stored import load
-from fm_notebook.engine import adapters, frozen, models, precision
+from fm_notebook.engine import adapters, frozen, memory, models, precision
 from fm_notebook.engine.batching import Examples
 from fm_notebook.engine.distributed import ALONE, World
 from fm_notebook.engine.kernels import switch
@@ -28,11 +28,12 @@ from fm_notebook.engine.precision import Precision
 from fm_notebook.engine.token_files import TokenFiles
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.tasks import tasks
-from fm_notebook.worker import assembly, memory_kill, models_loaded
+from fm_notebook.worker import assembly, memory_kill, models_loaded, runtime
 from fm_notebook.worker.provenance import provenance
 
 TRAINED = "trained.npy"
 """File in a run's folder: sorted hashes (uint64) of the texts it was trained on."""
+Features = Callable[[Any, Examples], Examples]
 
 
 def finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world: World = ALONE) -> Iterator[ev.Event]:
@@ -51,20 +52,45 @@ def finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world:
 
 
 def _finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world: World, kills: int) -> Iterator[ev.Event]:
+    made = yield from prepare(folder, spec, command, world=world, kills=kills)
+    if made is None:
+        yield ev.Ended(state="cancelled")
+        return
+    parts, techniques = made
+    last = None
+    try:
+        for last in train(parts, command):
+            yield last
+    finally:
+        techniques.undo()
+    result_is_here = isinstance(last, ev.Ended) and last.result and last.result.best_step == last.step
+    if result_is_here and not (spec.lora or spec.prompt_tuning or spec.next_sentence):  # its file is another one
+        _keep(folder, parts)
+
+
+def prepare(
+    folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, *, world: World = ALONE, kills: int = 0,
+    features: Features = frozen.with_features,
+) -> Generator[ev.Event, None, tuple[Parts, Techniques] | None]:  # fmt: skip
+    """All that a run of `spec` on the rows in `folder` is made of, and how to undo what was done to its model.
+
+    None if it was cancelled meanwhile. `features` gives examples what a frozen backbone says of them.
+    """
     models_loaded.free()
+    runtime.give_back()
+    idle = memory.used(torch.device("cpu"))
     device = world.device or precision.choose_device(spec.device)
     with timed() as loading:
         loaded, tokenizer, about = yield from _model(spec, folder.facts.labels, device, world)
     with timed() as tokenizing:
         train_rows, held_out = yield from _examples(folder, spec, loaded, tokenizer, world)
     if world.command(command()) == "cancel":
-        yield ev.Ended(state="cancelled")
-        return
+        return None
     loaded.model.to(device)
     world.equalise([*loaded.model.parameters(), *loaded.model.buffers()])
     with timed() as caching:
         if spec.freeze:
-            train_rows, held_out = (frozen.with_features(loaded.model, each) for each in (train_rows, held_out))
+            train_rows, held_out = (features(loaded.model, each) for each in (train_rows, held_out))
     layout = yield from assembly.layout(loaded, spec.packing)
     if spec.gradient_checkpointing:
         model = loaded.model  # its name until transformers 6
@@ -77,17 +103,10 @@ def _finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world
         spec=spec, task=_task(spec), model=loaded.model, tokenizer=tokenizer, train=train_rows, held_out=held_out,
         labels=folder.facts.labels, precision=about["machine"]["precision"], layout=layout, checkpoints=folder.checkpoints,
         result=folder.model, provenance={**about, "kernels": list(techniques.names)}, seconds=seconds,
-        vocabulary=techniques.vocabulary, world=world, kills=kills,
+        vocabulary=techniques.vocabulary, world=world, kills=kills, idle_memory=idle,
     )  # fmt: skip
-    last = None
-    try:
-        for last in train(parts, command):
-            yield last
-    finally:
-        techniques.undo()
-    result_is_here = isinstance(last, ev.Ended) and last.result and last.result.best_step == last.step
-    if result_is_here and not (spec.lora or spec.prompt_tuning or spec.next_sentence):  # its file is another one
-        _keep(folder, parts)
+    runtime.give_back()  # what loading needed for a while would be taken for what lies there
+    return parts, techniques
 
 
 def _model(

@@ -185,3 +185,39 @@ def test_a_run_warns_before_its_first_batch_and_records_the_estimate(make_parts,
     assert keys.index("memory_tight") < keys.index("Started")
     started = next(event for event in events if isinstance(event, ev.Started))
     assert started.provenance["estimated_memory"]["weights"] == 4 * started.parameters
+
+
+def test_a_save_holds_weights_and_moments_and_weights_again():
+    model = bert()
+    for p in model.bert.embeddings.parameters():
+        p.requires_grad = False
+    trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
+    assert module.saves(model) == 4 * trained
+    assert module.saves(model, 1000) == 4 * trained + 1000
+    found, plain = (estimate(model, examples_of([8] * 4), Budget(4, 64), Forward("fp32"), 4, saves=n) for n in (500, 0))
+    assert found.total - plain.total == 250  # half of the smaller, as a step holds more
+
+
+def test_overhead_is_what_the_process_holds_beside_the_model(monkeypatch):
+    model = bert()
+    weights = sum(p.numel() * 4 for p in model.parameters())
+    monkeypatch.setattr(module, "used", lambda device: 7_000_000 + weights + 123)
+    assert module.overhead(model, 7_000_000) == 123 + module.LATER
+    assert module.overhead(model, 7_000_000 + weights + 456) == module.LATER
+    assert module.overhead(model, None) == 0
+
+
+def test_overhead_counts_with_a_fifth_of_the_activations_and_is_there_before():
+    found, plain = (estimate(bert(), examples_of([16] * 4), Budget(4, 64), Forward("fp32"), 4, overhead=n) for n in (1000, 0))
+    assert found.total - plain.total == 1000 + plain.activations // 5
+    assert found.to_come(CPU, resumed=False) == plain.to_come(CPU, resumed=False)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_adapted_layer_keeps_what_it_keeps_without_kernels():
+    """Kernels of whole layers fit none of them; that of the last layer still does."""
+    adapted = get_peft_model(bert(), LoraConfig(r=2, target_modules=["query", "value"], task_type="SEQ_CLS"))
+    families.enable(adapted)
+    before = estimate(adapted, examples_of([16] * 4), Budget(4, 64), Forward("fp32", "packed"), 4).activations
+    switch.enable(adapted, 0)
+    assert estimate(adapted, examples_of([16] * 4), Budget(4, 64), Forward("fp32", "packed"), 4).activations == before

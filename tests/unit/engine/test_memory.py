@@ -1,5 +1,8 @@
 """How much a run takes."""
 
+import sys
+
+import pytest
 import torch
 
 from fm_notebook.engine import memory
@@ -29,3 +32,10 @@ def test_only_lack_of_memory_counts_as_such():
     assert memory.is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     assert not memory.is_out_of_memory(RuntimeError("shapes do not fit"))
     assert not memory.is_out_of_memory(ValueError("can't allocate memory"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak is that of the process's life")
+def test_a_peak_before_is_forgotten():
+    held = torch.ones(60_000_000)
+    del held
+    assert memory.Peak(CPU).bytes < memory.used(CPU) + 100_000_000

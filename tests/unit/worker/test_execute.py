@@ -20,7 +20,7 @@ from fm_notebook.jobs.folder import Identity, JobFolder
 from fm_notebook.tasks.text_classification import task
 from fm_notebook.worker import models_loaded, scoring, training
 from fm_notebook.worker import provenance as provenance_module
-from fm_notebook.worker.execute import execute, record
+from fm_notebook.worker.execute import execute
 
 pytestmark = pytest.mark.slow
 
@@ -182,7 +182,7 @@ def test_an_error_keeps_the_step_it_came_at(make_job, monkeypatch):
 
 
 def test_faults_are_recorded_as_plain_values():
-    written = record(ModelError("weights.no_config", line=3, name="m", folder=Path("/somewhere"))).faults[0]
+    written = ev.ErrorRecord.of(ModelError("weights.no_config", line=3, name="m", folder=Path("/somewhere"))).faults[0]
     assert written == {"key": "weights.no_config", "values": {"name": "m", "folder": "/somewhere"}, "line": 3}
 
 
