@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fm_notebook import messages
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import DataRef, EvaluateSpec, FinetuneSpec, ModelRef, Spec
 from fm_notebook.errors import Fault, FMError, SpecError, did_you_mean
@@ -23,7 +24,6 @@ from fm_notebook.session.given import Assigned, Faults, Fields
 _VERSIONS = ("fm_notebook", "torch", "transformers", "tokenizers")
 _COLUMNS = ("text", "text_pair", "label", "prompt", "completion", "messages", "problem")
 _TRUST = ("trust_remote_code", "allow_pickle")
-_POSITIVE = frozenset({"positive", "pos", "1", "yes", "true", "积极", "正面", "是"})
 _WHICH_ROWS = frozenset({"train", "eval", "eval_split", *_COLUMNS})
 _LEARNING_RATES = {"lora": 2e-4, "prompt_tuning": 1e-2, "freeze": 1e-3}
 """What is usual where few weights learn, far above full fine-tuning's."""
@@ -233,7 +233,8 @@ def _grouped(spec: EvaluateSpec, kind: str, labels: Sequence[str], lines: dict[s
     if kind != "single-label" or not isinstance(_task(spec.task), Classifies):
         raise SpecError("spec.by_task", line=lines.get("by"), task=spec.task, kind=kind)
     if spec.positive is None:
-        told = [label for label in labels if label.lower() in _POSITIVE]
+        named = {word for code in messages.LANGUAGES for word in messages.catalogue(code)["labels.positive"].split()}
+        told = [label for label in labels if label.lower() in named]
         return spec.model_copy(update={"positive": told[0] if len(labels) == 2 and len(told) == 1 else None})
     if spec.positive not in labels:
         known, hint = ", ".join(labels), did_you_mean(spec.positive, labels)
