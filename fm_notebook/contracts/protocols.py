@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pyarrow as pa
 
@@ -115,6 +117,15 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class Classifies(Protocol):
+    """A `Task` whose rows have one true class each, so that its decisions can be told apart by group."""
+
+    def classes(self, outputs: Outputs, labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """True class numbers, shape ``(N,)``, and the probability of each class, float64, shape ``(N, C)``."""
+        ...
+
+
+@runtime_checkable
 class Generates(Protocol):
     """A `Task` that predicts by writing a text for each row, a token at a time, and not by one pass over the rows."""
 
@@ -126,4 +137,61 @@ class Generates(Protocol):
         self, model: Any, tokenizer: Any, prompts: Any, *, batch_size: int, precision: Any, command: ReadCommand
     ) -> Generator[Any, None, pa.Table | None]:
         """What the user is given, one row each, in their order; None if a command came in between. Yields `ItemsScored`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as a `Tracker` is told of it.
+
+    Attributes
+    ----------
+    name, project : str
+        Name and number of the run, such as ``sentiment.2``; name of the folder that holds the project's runs.
+    folder : Path
+        For the tracker's own files; it is there.
+    id : str
+        What `Tracker.begin` gave when the run was begun, to go on with it after a resume; empty the first time.
+    config : Mapping
+        The spec, and under ``run`` what was chosen when it started: plain JSON.
+    started : float
+        When the run started, in seconds since the epoch.
+    """
+
+    name: str
+    project: str
+    folder: Path
+    id: str
+    config: Mapping[str, Any]
+    started: float = 0.0
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """A place outside that keeps the curves of runs. Importing its module loads nothing.
+
+    It is told of one run, in a process of its own: it may raise, hang or end that, and the run does not notice.
+
+    Attributes
+    ----------
+    name, source : str
+    package, extra : str
+        Module that has to be installed, and the extra of ours that installs it; empty if there is none.
+    """
+
+    name: str
+    source: str
+    package: str
+    extra: str
+
+    def begin(self, run: TrackedRun) -> str:
+        """Begin the run there, or go on with it; gives the tracker's own id of it, which is kept."""
+        ...
+
+    def log(self, step: int, values: Mapping[str, float], time: float) -> None:
+        """Take `values` such as ``train/loss`` or ``eval/accuracy`` of a step that ended at `time`; steps never decrease."""
+        ...
+
+    def end(self, state: str) -> None:
+        """The run is ``finished``, ``stopped``, ``cancelled``, ``failed`` or ``died``; it may still be resumed."""
         ...

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from fm_notebook.contracts.groups import ByGroup
+from fm_notebook.contracts.scores import ClassScores, Interval, Score
 from fm_notebook.contracts.specs import DataRef, Frozen
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Interval(Frozen):
-    """A confidence interval ``[low, high]`` at `level` (0 to 1), by `method` (``wilson``, ``bootstrap``)."""
-
-    low: float
-    high: float
-    level: float = 0.95
-    method: str
-
-
-class Score(Frozen):
-    """A metric's `value` over `n` items with its interval, if one is defined."""
-
-    name: str
-    value: float
-    n: int
-    interval: Interval | None = None
-
-
-class ClassScores(Frozen):
-    """Precision, recall and F1 of one class; `support` is the number of rows that have it."""
-
-    label: str
-    precision: Score
-    recall: Score
-    f1: Score
-    support: int
 
 
 class Report(Frozen):
@@ -151,6 +125,8 @@ class Evaluation(Frozen):
         For numbers: true and predicted value of at most 2,000 rows, for the picture.
     text_perplexities : list of float
         For language models: of at most 2,000 texts, for the picture.
+    groups : list of ByGroup
+        Scores by group and how far these lie apart, one for each grouping that was asked for.
     trained_rows : int
         Rows whose text the run was trained on (they are counted, not dropped).
     untrained_head : bool
@@ -170,6 +146,7 @@ class Evaluation(Frozen):
     partial: dict[str, int] = Field(default_factory=dict)
     points: list[tuple[float, float]] = Field(default_factory=list)
     text_perplexities: list[float] = Field(default_factory=list)
+    groups: list[ByGroup] = Field(default_factory=list)
     trained_rows: int = 0
     untrained_head: bool = False
     truncated_share: float = 0.0
@@ -201,3 +178,134 @@ class Evaluation(Frozen):
                 "n": [score.n for _, score in rows],
             }
         )
+
+
+class Estimate(Frozen):
+    """What a fine-tuning would take, as a dry run found it: by closed form for memory and disk, by a few steps for time.
+
+    Attributes
+    ----------
+    name : str
+        Of the run that was asked about.
+    parameters, trainable_parameters : int
+        Weights of the model as it would be trained, adapters included, and those of them that learn.
+    memory : dict
+        Bytes by term, beyond what an idle worker holds, see `fm_notebook.engine.estimate.Memory`.
+    memory_bytes : int
+        The peak that `memory` comes to: gradients grow as activations go, so it may be less than the sum of the terms.
+    measured_memory_bytes : int or None
+        The peak over the steps that were tried, the fullest one among them, beyond what the worker held before; of the device on
+        a GPU. None if none was tried.
+    free_memory_bytes : int or None
+        What could still be taken before, where that is known.
+    total_steps, steps_per_epoch, batch_size, micro_batch_size : int
+    checkpoint_bytes, model_bytes : int
+        One checkpoint, and one copy of the model.
+    disk_bytes, free_disk_bytes : int
+        The most that checkpoints and models take at once, and what is free where they would lie.
+    data : DataFacts
+    token_percentiles : dict
+        Length in tokens of the texts to train on, as they would be cut, by percentile (50, 90, 99, 100).
+    max_length : int
+        Length at which texts are cut: that of the spec, or the model's if it is less.
+    step_seconds : list of float
+        Wall seconds of each step measured.
+    seconds : dict
+        Foreseen wall seconds of the whole run by phase: ``load``, ``tokenize``, ``train``, ``evaluate``.
+    interval : Interval or None
+        95 % interval of their sum, from the spread of `step_seconds`.
+    """
+
+    name: str
+    model: str
+    task: str
+    device: str
+    precision: str
+    parameters: int
+    trainable_parameters: int
+    memory: dict[str, int]
+    memory_bytes: int
+    measured_memory_bytes: int | None = None
+    free_memory_bytes: int | None = None
+    total_steps: int
+    steps_per_epoch: int
+    batch_size: int
+    micro_batch_size: int
+    checkpoint_bytes: int
+    model_bytes: int
+    disk_bytes: int
+    free_disk_bytes: int
+    data: DataFacts
+    token_percentiles: dict[int, int]
+    max_length: int
+    step_seconds: list[float] = Field(default_factory=list)
+    seconds: dict[str, float] = Field(default_factory=dict)
+    interval: Interval | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether memory and disk suffice, as far as that is known."""
+        room = self.free_memory_bytes is None or self.memory_bytes <= self.free_memory_bytes
+        return room and self.disk_bytes <= self.free_disk_bytes
+
+    @property
+    def total_seconds(self) -> float | None:
+        """The sum of `seconds`; None if no step was measured."""
+        return sum(self.seconds.values()) if self.step_seconds else None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a number: columns ``part`` (such as ``memory``), ``what``, ``value`` and ``unit``."""
+        import pandas as pd
+
+        rows = [("parameters", "all", self.parameters, ""), ("parameters", "trained", self.trainable_parameters, "")]
+        rows += [("memory", name, size, "bytes") for name, size in self.memory.items()]
+        rows += [("memory", "peak", self.memory_bytes, "bytes"), ("memory", "measured", self.measured_memory_bytes, "bytes")]
+        rows += [("steps", "all", self.total_steps, ""), ("steps", "epoch", self.steps_per_epoch, "")]
+        rows += [("disk", "checkpoint", self.checkpoint_bytes, "bytes"), ("disk", "most", self.disk_bytes, "bytes")]
+        rows += [("tokens", f"p{percent}", length, "tokens") for percent, length in self.token_percentiles.items()]
+        rows += [("time", phase, seconds, "seconds") for phase, seconds in self.seconds.items()]
+        return pd.DataFrame(rows, columns=["part", "what", "value", "unit"])
+
+
+class LearningRateCurve(Frozen):
+    """How the training loss went while the learning rate grew from step to step, and what rules of thumb read from it.
+
+    Attributes
+    ----------
+    name : str
+        Of the run that was asked about.
+    learning_rates, losses, smoothed : list of float
+        By step; see `fm_notebook.metrics.learning_rates` for the smoothing.
+    suggestions : dict
+        Learning rates by rule: ``steepest``, ``valley`` and ``minimum_tenth``; empty if the curve is too short or never falls.
+    learning_rate : float
+        What the run would use.
+    ended : str
+        ``swept``: to the end; ``diverged``: the loss rose too far; ``interrupted``: the curve is partial.
+    examples : int
+        Texts trained on.
+    """
+
+    name: str
+    model: str
+    task: str
+    learning_rates: list[float]
+    losses: list[float]
+    smoothed: list[float]
+    suggestions: dict[str, float] = Field(default_factory=dict)
+    learning_rate: float
+    ended: Literal["swept", "diverged", "interrupted"]
+    examples: int
+    batch_size: int
+    seed: int
+
+    @property
+    def partial(self) -> bool:
+        """Whether somebody interrupted it."""
+        return self.ended == "interrupted"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a step: columns ``learning_rate``, ``loss`` and ``smoothed``."""
+        import pandas as pd
+
+        return pd.DataFrame({"learning_rate": self.learning_rates, "loss": self.losses, "smoothed": self.smoothed})

@@ -11,9 +11,23 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from fm_notebook.contracts.adapters import LoraSpec, PromptTuningSpec
-from fm_notebook.contracts.values import Column, Count, Frozen, NotNegative, Positive, Share
+from fm_notebook.contracts.values import (
+    Column,
+    Count,
+    Device,
+    Frozen,
+    MetricName,
+    NotNegative,
+    Positive,
+    RunName,
+    Share,
+    TaskName,
+    TrackerName,
+)
 
 FORMAT_VERSION = 1
+FEWEST_STEPS = 10
+"""Of a learning-rate range test: on fewer points no rule says anything."""
 
 
 class DataRef(Frozen):
@@ -92,8 +106,8 @@ class FinetuneSpec(Frozen):
     # model
     model: ModelRef
     tokenizer: ModelRef | None = None
-    base: str | None = None
-    task: str = "text-classification"
+    base: RunName | None = None
+    task: TaskName = "text-classification"
     dropout: Annotated[float, Field(ge=0, lt=1, strict=True)] | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
@@ -122,13 +136,15 @@ class FinetuneSpec(Frozen):
     gradient_checkpointing: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Device = "auto"
     # evaluation and checkpoints
     eval_every: Positive | None = None
     save_every: Positive | None = None
     keep_checkpoints: Count = 2
     early_stopping: Count | None = None
-    metric: str | None = None
+    metric: MetricName | None = None
+    # outside, no part of what a run is
+    trackers: tuple[TrackerName, ...] = ()
 
 
 class EvaluateSpec(Frozen):
@@ -138,8 +154,8 @@ class EvaluateSpec(Frozen):
     format_version: Literal[1] = FORMAT_VERSION
     model: ModelRef
     tokenizer: ModelRef | None = None
-    run: str | None = None
-    task: str = "text-classification"
+    run: RunName | None = None
+    task: TaskName = "text-classification"
     data: DataRef
     text: Column = "text"
     text_pair: Column | None = None
@@ -154,11 +170,14 @@ class EvaluateSpec(Frozen):
     shots: tuple[tuple[str, str], ...] = ()
     label_words: dict[str, str] | None = None
     score: Literal["sum", "mean", "pmi"] = "sum"
+    by: tuple[Column, ...] = ()
+    positive: str | None = None
+    min_n: Count = 30
     batch_size: Count = 64
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     packing: Literal["auto", "off"] = "auto"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Device = "auto"
     trust_remote_code: bool = False
     allow_pickle: bool = False
 
@@ -170,7 +189,7 @@ class PredictSpec(Frozen):
     format_version: Literal[1] = FORMAT_VERSION
     model: ModelRef
     run: str | None = None
-    task: str = "text-classification"
+    task: TaskName = "text-classification"
     problem: Literal["auto", "single-label", "multi-label", "regression"] = "auto"
     max_length: Annotated[int, Field(ge=4, strict=True)] = 256
     max_new_tokens: Count = 64
@@ -183,12 +202,53 @@ class PredictSpec(Frozen):
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     packing: Literal["auto", "off"] = "auto"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Device = "auto"
     trust_remote_code: bool = False
     allow_pickle: bool = False
 
 
-Spec = FinetuneSpec | EvaluateSpec | PredictSpec
+class DryRunSpec(Frozen):
+    """Say what `run` would take: memory, time, disk. A few steps are measured, and nothing is kept of them."""
+
+    kind: Literal["dry-run"] = "dry-run"
+    format_version: Literal[1] = FORMAT_VERSION
+    run: FinetuneSpec
+
+    @property
+    def model(self) -> ModelRef:
+        """That of the run."""
+        return self.run.model
+
+    @property
+    def device(self) -> str:
+        """That of the run."""
+        return self.run.device
+
+
+class FindLearningRateSpec(Frozen):
+    """Train `run` for `steps` steps while its learning rate grows from `lowest` to `highest`; nothing is kept of the model."""
+
+    kind: Literal["find-lr"] = "find-lr"
+    format_version: Literal[1] = FORMAT_VERSION
+    run: FinetuneSpec
+    lowest: Positive = 1e-7
+    highest: Positive = 1.0
+    steps: Annotated[int, Field(ge=FEWEST_STEPS, strict=True)] = 100
+
+    @property
+    def model(self) -> ModelRef:
+        """That of the run."""
+        return self.run.model
+
+    @property
+    def device(self) -> str:
+        """That of the run."""
+        return self.run.device
+
+
+TrialSpec = DryRunSpec | FindLearningRateSpec
+"""What is tried of a run without doing it."""
+Spec = FinetuneSpec | EvaluateSpec | PredictSpec | TrialSpec
 _ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
 
 

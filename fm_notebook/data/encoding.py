@@ -26,7 +26,7 @@ class Encoded:
     ----------
     table : pyarrow.Table
         The canonical columns of the kind (see `fm_notebook.data.reading.Reading`; texts are large strings), ``row`` (int64), the
-        row's number in the user's data, from 0, and for each of the reading's groups ``by.<column>`` (large string or null). On
+        row's number in the user's data, from 0, and for each of the reading's groups ``by.<column>``. On
         disk if the user's table is large.
     labels : tuple of str
         Names of the outputs in the order of their numbers: classes, tags, or for regression the column.

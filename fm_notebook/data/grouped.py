@@ -1,13 +1,13 @@
-"""Columns that tell groups of rows apart, kept beside the canonical ones."""
+"""Columns that tell groups of rows apart, kept beside the canonical ones. A crossing of them is written ``gender*region``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fm_notebook.data.columns import value_type
+from fm_notebook.data.columns import is_text, value_type
 from fm_notebook.data.wording import listed, shown
 from fm_notebook.errors import DataError, did_you_mean
 
@@ -15,8 +15,24 @@ PREFIX = "by."
 """Stands before the user's name of a group's column, which may be called like a canonical one."""
 
 
+def columns_of(by: Iterable[str]) -> tuple[str, ...]:
+    """The columns that the groupings `by` are made of, each once.
+
+    Examples
+    --------
+    >>> columns_of(["gender", "gender * region"])
+    ('gender', 'region')
+    """
+    return tuple(dict.fromkeys(name for each in by for name in crossed(each)))
+
+
+def crossed(grouping: str) -> list[str]:
+    """The columns that one grouping crosses."""
+    return [name.strip() for name in grouping.split("*")]
+
+
 def kept(table: pa.Table, names: Sequence[str], field: str, lines: Mapping[str, int] | None = None) -> pa.Table:
-    """The columns `names` of the user's `table` as text, missing values (null, NaN) as null.
+    """The columns `names` of the user's `table`, one value a row; missing ones (null, NaN) are null.
 
     Raises
     ------
@@ -34,7 +50,7 @@ def kept(table: pa.Table, names: Sequence[str], field: str, lines: Mapping[str, 
         column, kind = table[name], value_type(table.schema.field(name).type)
         if pa.types.is_nested(kind):
             raise DataError("data.group.kind", line=line, field=field, column=shown(name), kind=str(kind))
-        found[PREFIX + name] = _as_text(column.cast(kind))
+        found[PREFIX + name] = _plain(column.cast(kind))
     return pa.table(found)
 
 
@@ -45,10 +61,10 @@ def with_groups(rows: pa.RecordBatch, groups: pa.Table) -> pa.RecordBatch:
     return rows
 
 
-def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_floating(column.type):
-        values = pc.call_function("is_nan", [column])
-        column = pc.call_function("if_else", [values.fill_null(True), pa.scalar(None, column.type), column])
-        whole = pc.call_function("all", [pc.call_function("equal", [column, pc.call_function("round", [column])])]).as_py()
-        column = column.cast(pa.int64()) if whole else column  # pandas makes 1 and a missing value 1.0 and NaN
-    return column.cast(pa.large_string())
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_floating(column.type):
+        return column.cast(pa.large_string()) if is_text(column.type) else column
+    missing = pc.call_function("is_nan", [column]).fill_null(True)
+    column = pc.call_function("if_else", [missing, pa.scalar(None, column.type), column])
+    whole = pc.call_function("all", [pc.call_function("equal", [column, pc.call_function("round", [column])])]).as_py()
+    return column.cast(pa.int64()) if whole else column  # pandas makes 1 and a missing value 1.0 and NaN

@@ -40,7 +40,7 @@ class Reading:
     text, text_pair, label, prompt, completion, messages : str or None
         The user's columns. Without `label`, rows of the first five kinds are unlabelled.
     groups : tuple of str
-        The user's columns by which scores are told apart, or weights given; kept beside the others as text.
+        The user's columns by which scores are told apart, or weights given; kept beside the others as they are.
     """
 
     kind: Kind = "single-label"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from fm_notebook import messages
 from fm_notebook.contracts.results import Evaluation, Score
+from fm_notebook.panels import groups as groups_panel
 from fm_notebook.panels import markup, text
 
 MOST_CLASSES = 200
@@ -22,13 +23,14 @@ def plain(evaluation: Evaluation) -> str:
     lines = [_title(evaluation), *notices(evaluation), *text.score_lines(_scores(evaluation))]
     if evaluation.partial:
         lines.append("  " + ", ".join(f"{name} {count}" for name, count in _partial(evaluation)))
+    groups = [line for each in evaluation.groups for line in groups_panel.plain(each)]
     if not evaluation.classes:
-        return "\n".join(lines)
+        return "\n".join([*lines, *groups])
     header = tuple(messages.text(f"evaluation.{key}") for key in ("class", "precision", "recall", "f1", "support"))
     rows = [header, *_classes(evaluation)]
     width = max(len(row[0]) for row in rows)
     lines += [f"  {row[0]:<{width}}  " + "  ".join(f"{cell:>23}" for cell in row[1:4]) + f"  {row[4]:>7}" for row in rows]
-    return "\n".join(lines)
+    return "\n".join([*lines, *groups])
 
 
 def notices(evaluation: Evaluation) -> list[str]:
@@ -66,6 +68,7 @@ def _parts(evaluation: Evaluation) -> Iterator[str]:
         header = [messages.text(f"evaluation.{key}") for key in ("entities", "count")]
         yield markup.table(header, _partial(evaluation), messages.text("evaluation.partly"))
     yield _confusion(evaluation) if evaluation.confusion else _picture(evaluation)
+    yield from map(groups_panel.html, evaluation.groups)
 
 
 def _title(evaluation: Evaluation) -> str:

@@ -47,9 +47,11 @@ class TextClassification:
 
     def reading(self, spec: Any) -> Reading:
         """A text or a pair, and its label."""
+        from fm_notebook.data.grouped import columns_of
         from fm_notebook.data.reading import Reading
 
-        return Reading(kind=spec.problem, text=spec.text, text_pair=spec.text_pair, label=spec.label)
+        groups = columns_of(getattr(spec, "by", ()))
+        return Reading(kind=spec.problem, text=spec.text, text_pair=spec.text_pair, label=spec.label, groups=groups)
 
     def load_model(self, source: ModelSource, labels: Sequence[str] | None) -> Loaded:
         """The model with a head of C logits (one for numbers); with ``labels=None`` its own head."""
@@ -150,6 +152,11 @@ class TextClassification:
         judge = multilabel.evaluate if self.problem == "multi-label" else classification.evaluate
         found = judge(given, outputs.targets, labels, seed=seed)
         return Report(scores=found.scores, classes=found.classes, confusion=getattr(found, "confusion", []))
+
+    def classes(self, outputs: Outputs, labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """True classes ``(N,)`` and probabilities ``(N, C)``, where each row has one class."""
+        del labels
+        return outputs.targets, self.probabilities(outputs.values["logits"])
 
     def predictions(self, outputs: Outputs, rows: pa.Table, labels: Sequence[str]) -> pa.Table:
         """Column ``label`` and the probability of each class; of several labels a list; for numbers ``value``."""

@@ -78,9 +78,11 @@ class ZeroShotClassification:
 
     def reading(self, spec: Any) -> Reading:
         """A text or a pair, and its label."""
+        from fm_notebook.data.grouped import columns_of
         from fm_notebook.data.reading import Reading
 
-        return Reading(kind="single-label", text=spec.text, text_pair=spec.text_pair, label=spec.label)
+        groups = columns_of(getattr(spec, "by", ()))
+        return Reading(kind="single-label", text=spec.text, text_pair=spec.text_pair, label=spec.label, groups=groups)
 
     def load_model(self, source: ModelSource, labels: Sequence[str] | None) -> Loaded:
         """The causal language model as it is.
@@ -174,18 +176,23 @@ class ZeroShotClassification:
 
     def report(self, outputs: Outputs, labels: Sequence[str], *, seed: int) -> Report:
         """As for any classifier with one label a text."""
+        from fm_notebook.contracts.results import Report
+        from fm_notebook.metrics import classification
+
+        true, given = self.classes(outputs, labels)
+        found = classification.evaluate(given, true, labels, seed=seed)
+        return Report(scores=found.scores, classes=found.classes, confusion=found.confusion)
+
+    def classes(self, outputs: Outputs, labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """True classes ``(N,)`` and probabilities ``(N, C)``: the softmax of the labels' scores."""
         import numpy as np
         from scipy.special import softmax
 
-        from fm_notebook.contracts.results import Report
         from fm_notebook.engine import causal
-        from fm_notebook.metrics import classification
 
         given = softmax(self.scores(outputs, labels), axis=1)
         firsts = (np.cumsum(outputs.counts) - outputs.counts)[:: len(labels)][-len(given) :]
-        true = (outputs.targets[firsts] >> causal.TOKEN_BITS) - 1
-        found = classification.evaluate(given, true, labels, seed=seed)
-        return Report(scores=found.scores, classes=found.classes, confusion=found.confusion)
+        return (outputs.targets[firsts] >> causal.TOKEN_BITS) - 1, given
 
     def predictions(self, outputs: Outputs, rows: pa.Table, labels: Sequence[str]) -> pa.Table:
         """Column ``label`` and the probability of each class."""

@@ -27,6 +27,7 @@ from fm_notebook.errors import ModelError
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.tasks import tasks
 from fm_notebook.worker import assembly, models_loaded
+from fm_notebook.worker.groups import by_groups
 from fm_notebook.worker.provenance import provenance
 from fm_notebook.worker.rows import write_predictions
 from fm_notebook.worker.training import TRAINED, source_of
@@ -50,6 +51,7 @@ def evaluate(folder: JobFolder, spec: EvaluateSpec, command: ReadCommand) -> Ite
         labels=scored.labels, n=len(scored.rows),
         missing_rows=folder.facts.missing_rows, scores=found.scores, classes=found.classes, confusion=found.confusion,
         partial=found.partial, points=found.points, text_perplexities=found.text_perplexities,
+        groups=by_groups(spec, scored.task, scored.outputs, scored.rows, scored.labels),
         trained_rows=_trained_rows(spec, scored.rows), untrained_head=bool(scored.loaded.fresh),
         truncated_share=scored.tokens.truncated_share, unknown_share=scored.tokens.unknown_share, seed=spec.seed,
         seconds=perf_counter() - began, spec=spec.model_dump(mode="json"),

@@ -24,12 +24,12 @@ def by(*names, frame=FRAME):
 
 
 def test_groups_follow_their_rows_where_others_are_left_out():
-    assert by("region", "old") == {"region": ["north", None], "old": ["true", "true"], "rows": [0, 2]}
+    assert by("region", "old") == {"region": ["north", None], "old": [True, True], "rows": [0, 2]}
 
 
 def test_whole_numbers_that_pandas_made_fractions_are_whole_again():
-    assert by("age")["age"] == ["30", "41"]
-    assert by("share")["share"] == ["0.25", None]
+    assert by("age")["age"] == [30, 41]
+    assert by("share")["share"] == [0.25, None]
 
 
 def test_a_group_may_be_called_like_a_canonical_column():

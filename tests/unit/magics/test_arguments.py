@@ -80,3 +80,12 @@ def test_any_line_is_split_or_refused_in_words(text):
         str(error)  # can be told
     else:
         assert len(line.words) <= 3
+
+
+def test_a_flag_that_may_stand_several_times_keeps_all_its_values_in_order():
+    by = Flag("by", "COLUMN", many=True)
+    found = parse("run data --by gender --by=region*gender", [by], most_words=2)
+    assert found.lists == {"by": ("gender", "region*gender")}
+    assert found.values == {}
+    with pytest.raises(ArgumentError, match="--by"):
+        parse("run data --by", [by], most_words=2)

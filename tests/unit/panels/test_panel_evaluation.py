@@ -1,5 +1,6 @@
 """Evaluations as tables."""
 
+import numpy as np
 import pytest
 
 from fm_notebook.contracts.results import ClassScores, DataRef, Evaluation, Interval, Score
@@ -57,3 +58,31 @@ def test_many_classes_stay_small():
 def test_labels_that_no_font_has_are_numbered_and_explained():
     shown = evaluation.html(evaluation_of(["ทดสอบ", "b"]))
     assert "Numbers of the classes in the picture" in shown
+
+
+def by_group(**more):
+    from fm_notebook.metrics.disparities import disparities
+    from fm_notebook.metrics.grouping import grouping
+    from fm_notebook.metrics.groups import by_group
+    from fm_notebook.metrics.predictions import Predictions
+
+    truth = [i % 2 for i in range(80)]
+    groups = grouping("g", [EVIL] * 38 + [None] * 4 + ["b"] * 38)
+    given = Predictions.of(np.array(truth), np.array([1] * 40 + truth[40:]), ["no", "yes"], **more)
+    table = by_group(given, groups)
+    return evaluation_of(["no", "yes"], groups=[{"table": table, "disparities": disparities(table, given, groups)}])
+
+
+def test_groups_are_shown_with_interval_n_and_what_may_not_be_compared():
+    found = by_group(positive="yes")
+    shown, said = evaluation.html(found), evaluation.plain(found)
+    assert EVIL not in shown
+    for words in ("1.000 (0.824 – 1.000)", "1 of 3 groups have fewer than 30 rows", "4 rows have no value in g", "least gap"):
+        assert words in said
+        assert words in shown
+    assert "(missing) *" in said
+    assert shown.count("<img ") == 2
+
+
+def test_without_a_positive_label_it_is_said_how_to_name_one():
+    assert "--positive" in evaluation.plain(by_group())

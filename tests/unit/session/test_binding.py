@@ -325,3 +325,30 @@ def test_a_reference_never_holds_what_the_value_holds():
     assert Assigned(rows, "my_rows").reference == "my_rows"
     assert Assigned(SimpleNamespace(name="sentiment.1")).reference == "sentiment.1"
     assert Assigned("owner/name").reference == "owner/name"
+
+
+def evaluated(model, **values):
+    rows = [{**row, "gender": "mw"[i % 2], "label": "yes" if i % 3 else "no"} for i, row in enumerate(ROWS)]
+    fields = {"model": str(model), "data": rows, **values}
+    return bind_evaluate({name: Assigned(value, line=number) for number, (name, value) in enumerate(fields.items(), 2)})
+
+
+def test_groups_come_with_the_rows_and_two_labels_tell_which_is_positive(model):
+    bound = evaluated(model, by=["gender"])
+    assert bound.tables["eval"]["by.gender"].to_pylist() == ["m", "w"] * 10
+    assert (bound.spec.by, bound.spec.positive) == (("gender",), "yes")
+    assert bound.key != evaluated(model).key
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"by": ["gendr"]}, "gendr"),
+        ({"by": ["gender"], "positive": "yess"}, "Did you mean yes"),
+        ({"by": ["gender"], "label": "text", "problem": "multi-label"}, "label"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_refused_in_words(model, values, told):
+    with pytest.raises(FMError, match=told) as caught:
+        evaluated(model, **values)
+    assert caught.value.faults[0].line

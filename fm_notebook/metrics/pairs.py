@@ -1,0 +1,164 @@
+r"""What changed from one model to another on the same rows, with what pairing buys: the rows' difficulty cancels.
+
+Intervals of differences are the percentile bootstrap: rows are drawn once, within true classes, and both models scored on them
+(loss: Student's t of the rows' differences; ECE: MOVER of the two models' own intervals, which ignores the pairing).
+Where no resample differs, as for models that predict alike, they are plus and minus what Wilson's interval allows a share of
+which none of n rows was seen.
+
+P-values are those of `fm_notebook.metrics.paired_tests`, adjusted over all scores and all groups that are not small.
+
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fm_notebook.contracts.groups import Adjustment, Group
+from fm_notebook.contracts.pairs import Change, Flips, GroupChanges, PairedComparison
+from fm_notebook.contracts.results import Interval
+from fm_notebook.errors import DataError
+from fm_notebook.metrics.calibration import ece, scored
+from fm_notebook.metrics.grouping import Grouping
+from fm_notebook.metrics.groups import MIN_N, check_rows
+from fm_notebook.metrics.intervals import mean_t, mover, percentile, wilson
+from fm_notebook.metrics.multiplicity import adjusted
+from fm_notebook.metrics.paired_tests import mcnemar, paired_p
+from fm_notebook.metrics.predictions import Predictions
+from fm_notebook.metrics.row_sums import Blocks, RowSums, resampled, row_losses
+
+
+def compare(
+    first: Predictions,
+    second: Predictions,
+    grouping: Grouping | None = None,
+    *,
+    min_n: int = MIN_N,
+    adjustment: Adjustment = "holm",
+    level: float = 0.95,
+    seed: int = 0,
+) -> PairedComparison:
+    """Scores of two models on the same rows, second less first, over all rows and by group.
+
+    Parameters
+    ----------
+    first, second : Predictions
+        Of the same rows, labels and positive label. Scores from probabilities are there if both have them.
+    grouping : Grouping, optional
+        Of the same rows.
+    min_n : int
+        Rows below which a group is shown but no part of the adjusted p-values.
+    adjustment : {"holm", "benjamini-hochberg"}
+    level : float
+        Of the intervals.
+    seed : int
+        Of resampling and randomisation.
+
+    Raises
+    ------
+    DataError
+        If the rows, their true labels, the labels or the positive label differ.
+
+    Examples
+    --------
+    Of four rows the first has one right, the second three: it mends two and breaks none, so that p = 2 · (1/2)².
+
+    >>> before = Predictions.of([0, 0, 1, 1], [1, 1, 0, 1], ["a", "b"])
+    >>> after = Predictions.of([0, 0, 1, 1], [0, 1, 1, 1], ["a", "b"])
+    >>> found = compare(before, after).overall
+    >>> found.get("accuracy").difference, found.flips.mended, found.flips.broken, found.flips.p_value
+    (0.5, 2, 0, 0.5)
+    """
+    check_same_rows(first, second)
+    parts: list[GroupChanges] = [_changes(first, second, (), level, seed)]
+    if grouping is not None:
+        check_rows(first, grouping)
+        for group, rows in zip(grouping.groups, grouping.rows(), strict=True):
+            found = _changes(first.take(rows), second.take(rows), group, level, seed)
+            parts.append(found.model_copy(update={"small": len(rows) < min_n}))
+    overall, *groups = _adjusted(parts, adjustment)
+    return PairedComparison(
+        columns=list(grouping.columns) if grouping else [],
+        positive=None if first.positive is None else first.labels[first.positive],
+        overall=overall,
+        groups=groups,
+        adjustment=adjustment,
+        level=level,
+        seed=seed,
+    )
+
+
+def flips(first: Predictions, second: Predictions) -> Flips:
+    """Rows by which of two models has them right."""
+    one, other = first.right, second.right
+    mended, broken = int((~one & other).sum()), int((one & ~other).sum())
+    return Flips(
+        mended=mended,
+        broken=broken,
+        both_right=int((one & other).sum()),
+        both_wrong=int((~one & ~other).sum()),
+        p_value=mcnemar(mended, broken),
+    )
+
+
+def check_same_rows(first: Predictions, second: Predictions) -> None:
+    """Refuse predictions of other rows, labels or another positive label."""
+    if first.labels != second.labels:
+        raise DataError("pairs.labels", first=", ".join(first.labels), second=", ".join(second.labels))
+    if len(first) != len(second):
+        raise DataError("pairs.lengths", first=len(first), second=len(second))
+    if strange := int((first.truth != second.truth).sum()):
+        raise DataError("pairs.truth", rows=strange, n=len(first))
+    if first.positive != second.positive:
+        one, other = (None if each.positive is None else each.labels[each.positive] for each in (first, second))
+        raise DataError("pairs.positive", first=one, second=other)
+
+
+def difference_interval(value: float, drawn: np.ndarray, n: int, level: float) -> Interval | None:
+    """Percentile interval of a difference; where nothing varies, that of a share of which none of `n` was seen, both ways."""
+    drawn = drawn[np.isfinite(drawn)]
+    found = percentile(value, drawn, level) if len(drawn) else None
+    if found is not None or (unseen := wilson(0, n, level)) is None:
+        return found
+    return Interval(low=value - unseen.high, high=value + unseen.high, level=level, method="wilson")
+
+
+def _changes(first: Predictions, second: Predictions, group: Group, level: float, seed: int) -> GroupChanges:
+    blocks = Blocks.of(first.truth, seed=seed)
+    sums = [RowSums.of(each, blocks) for each in (first, second)]
+    before, after = (each.scores() for each in sums)
+    drawn = [each.scores(draws) for each, draws in zip(sums, resampled(sums, blocks, seed=seed), strict=True)]
+    changes = []
+    for name in [name for name in before if name in after and np.isfinite(before[name]) and np.isfinite(after[name])]:
+        value, n = float(after[name] - before[name]), rows_of(name, first)
+        interval = difference_interval(value, drawn[1][name] - drawn[0][name], n, level)
+        if name == "loss":
+            interval = mean_t(row_losses(second) - row_losses(first), level)
+        elif name == "ece":
+            interval = _ece_interval(first, second, level, seed)
+        test, p = paired_p(name, first, second, seed=seed)
+        known = {"first": float(before[name]), "second": float(after[name]), "difference": value}
+        changes.append(Change(name=name, **known, n=n, interval=interval, p_value=p, test=test))
+    return GroupChanges(group=group, n=len(first), flips=flips(first, second), changes=changes)
+
+
+def _ece_interval(first: Predictions, second: Predictions, level: float, seed: int) -> Interval | None:
+    """MOVER: wider than pairing would allow, but resamples of an ECE are greater than it is, and not alike for two models."""
+    one, other = (ece(*scored(each), level=level, seed=seed) for each in (first, second))
+    return mover(other.value, other.interval, one.value, one.interval) if one.interval and other.interval else None
+
+
+def rows_of(name: str, predictions: Predictions) -> int:
+    """Rows that a score stands on: the positive ones for TPR, the negative ones for FPR, else all."""
+    positives = int(predictions.is_positive.sum())
+    return {"tpr": positives, "fpr": len(predictions) - positives}.get(name, len(predictions))
+
+
+def _adjusted(parts: list[GroupChanges], how: Adjustment) -> list[GroupChanges]:
+    family = [change.p_value for part in parts if not part.small for change in part.changes if change.p_value is not None]
+    values = iter(adjusted(np.array(family), how).tolist())
+
+    def filled(part: GroupChanges) -> GroupChanges:
+        changes = [c if c.p_value is None else c.model_copy(update={"adjusted_p": next(values)}) for c in part.changes]
+        return part.model_copy(update={"changes": changes})
+
+    return [part if part.small else filled(part) for part in parts]
