@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fm_notebook.contracts.results import Evaluation
 from fm_notebook.contracts.specs import FEWEST_STEPS, DryRunSpec, FindLearningRateSpec, FinetuneSpec
@@ -14,11 +15,14 @@ from fm_notebook.jobs.placement import Where
 from fm_notebook.session import binding, launch, store
 from fm_notebook.session import settings as session_settings
 from fm_notebook.session.binding import Assigned, Bound, Fields
+from fm_notebook.session.job import Job
 from fm_notebook.session.launch import Launched
 from fm_notebook.session.launchers import process
 from fm_notebook.session.progress import Progress
 from fm_notebook.session.run import Run, each_run
 from fm_notebook.session.settings import Settings
+
+T = TypeVar("T")
 
 
 def finetune(name: str, /, *, wait: bool = True, again: bool = False, on: Where = "process", **fields: Any) -> Run:
@@ -179,14 +183,7 @@ def finish_trial(launched: Launched) -> Estimate | LearningRateCurve:
     FMError
         Why it failed.
     """
-    job = launched.job
-    job.wait()
-    if failure := job.failure():
-        raise failure
-    found = job.progress.estimate or job.progress.learning_rates
-    if found is None:
-        raise RunError("run.no_result", name=job.name, state=job.state_in_words)
-    return found
+    return _finished(launched.job, lambda progress: progress.estimate or progress.learning_rates)
 
 
 def evaluate(model: Any, data: Any, /, *, again: bool = False, on: Where = "process", **fields: Any) -> Evaluation:
@@ -245,13 +242,17 @@ def finish_evaluation(launched: Launched) -> Evaluation:
     FMError
         Why it failed.
     """
-    job = launched.job
+    return _finished(launched.job, lambda progress: progress.evaluation)
+
+
+def _finished(job: Job, result: Callable[[Progress], T | None]) -> T:
     job.wait()
     if failure := job.failure():
         raise failure
-    if job.progress.evaluation is None:
+    found = result(job.progress)
+    if found is None:
         raise RunError("run.no_result", name=job.name, state=job.state_in_words)
-    return job.progress.evaluation
+    return found
 
 
 def has_started(progress: Progress) -> bool:

@@ -70,6 +70,8 @@ class Task(Protocol):
         See `Level`.
     metrics : Mapping
         Names of held-out metrics and whether ``max`` or ``min`` is better; the first is the default. ``loss`` is among them.
+    fields : frozenset of str, optional
+        Fields of a spec that mean something to it and not to every task. In a cell of another task they are refused.
     """
 
     name: str

@@ -1,9 +1,8 @@
 r"""Area under the ROC curve: the chance that a positive row scores higher than a negative one, ties counting one half.
 
-Its interval is the percentile bootstrap, positives and negatives drawn apart, so that no resample loses a class. Beyond
-`ROWS_DRAWN` rows it is DeLong's on the logit scale, which the bootstrap tends to there, at no cost a resample. Where every
-positive row outranks every negative one, neither sees any spread: the interval is that of Wilson with the rarer class as
-trials, which errs on the wide side.
+Its interval is DeLong's on the logit scale. In `benchmarks/coverage.py` it covered better than the bootstrap at few positive rows
+(95 against 91 % at 20 of 200) and as well at many, and it costs one sort. Where every positive row outranks every negative one,
+no spread is seen: the interval is that of Wilson with the rarer class as trials, which errs on the wide side.
 
 References
 ----------
@@ -21,13 +20,7 @@ from statistics import NormalDist
 import numpy as np
 
 from fm_notebook.contracts.results import Interval, Score
-from fm_notebook.metrics.intervals import percentile, wilson
-from fm_notebook.metrics.resampling import RESAMPLES
-
-ROWS_DRAWN = 3000
-"""Rows up to which intervals are drawn row by row: 3 million draws, about 0.05 s."""
-IN_CACHE = 100_000
-"""Drawn counts held at a time: more than the processor's cache holds would double the time."""
+from fm_notebook.metrics.intervals import wilson
 
 
 def auc(scores: np.ndarray, positive: np.ndarray) -> float | None:
@@ -53,25 +46,24 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> float | None:
     0.875
     """
     wins, losses = counts(scores, positive)
-    return float(_area(wins, losses)) if wins.any() and losses.any() else None
+    return _area(wins, losses) if wins.any() and losses.any() else None
 
 
-def auc_score(name: str, scores: np.ndarray, positive: np.ndarray, *, seed: int, level: float = 0.95) -> Score | None:
+def auc_score(name: str, scores: np.ndarray, positive: np.ndarray, *, level: float = 0.95) -> Score | None:
     """`auc` with its interval (see the module), over all rows.
 
     Examples
     --------
-    >>> found = auc_score("auc", np.array([0.8, 0.4, 0.4, 0.1]), np.array([True, True, False, False]), seed=0)
+    >>> found = auc_score("auc", np.array([0.8, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))
     >>> found.value, found.n, found.interval.method
-    (0.875, 4, 'bootstrap')
+    (0.875, 4, 'delong')
     """
     wins, losses = counts(scores, positive)
     if not (wins.any() and losses.any()):
         return None
-    value, n = float(_area(wins, losses)), len(scores)
-    draws = _resampled(wins, losses, seed) if n <= ROWS_DRAWN else np.empty(0)
-    found = percentile(value, draws, level) if len(draws) else delong(wins, losses, level)
-    return Score(name=name, value=value, n=n, interval=found or _from_wilson(value, int(min(wins.sum(), losses.sum())), level))
+    value, n = _area(wins, losses), len(scores)
+    interval = delong(wins, losses, level) or _from_wilson(value, int(min(wins.sum(), losses.sum())), level)
+    return Score(name=name, value=value, n=n, interval=interval)
 
 
 def counts(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +102,7 @@ def variance(positives: np.ndarray, negatives: np.ndarray) -> float:
 
 def delong(positives: np.ndarray, negatives: np.ndarray, level: float = 0.95) -> Interval | None:
     """DeLong's interval on the logit scale, from what `counts` gives; None where no spread is seen."""
-    value, spread = float(_area(positives, negatives)), variance(positives, negatives)
+    value, spread = _area(positives, negatives), variance(positives, negatives)
     if not 0 < value < 1 or not spread:
         return None
     centre = math.log(value / (1 - value))
@@ -119,24 +111,9 @@ def delong(positives: np.ndarray, negatives: np.ndarray, level: float = 0.95) ->
     return Interval(low=low, high=high, level=level, method="delong")
 
 
-def _area(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    """Of counts of shape ``(..., K)``."""
-    below = negatives.cumsum(-1) - negatives / 2
-    return (positives * below).sum(-1) / (positives.sum(-1) * negatives.sum(-1))
-
-
-def _resampled(positives: np.ndarray, negatives: np.ndarray, seed: int) -> np.ndarray:
-    rng, n = np.random.default_rng(seed), int(positives.sum() + negatives.sum())
-    at_once = max(1, IN_CACHE // n)
-    sizes = [min(at_once, RESAMPLES - begin) for begin in range(0, RESAMPLES, at_once)]
-    return np.concatenate([_area(_drawn(positives, size, rng), _drawn(negatives, size, rng)) for size in sizes])
-
-
-def _drawn(cells: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Resampled counts, shape ``(size, K)``: as many rows as there are, each from the cells in proportion."""
-    owner = np.repeat(np.arange(len(cells)), cells)
-    rows = owner[rng.integers(0, len(owner), (size, len(owner)))] + len(cells) * np.arange(size)[:, None]
-    return np.bincount(rows.ravel(), minlength=size * len(cells)).reshape(size, len(cells))
+def _area(positives: np.ndarray, negatives: np.ndarray) -> float:
+    below = negatives.cumsum() - negatives / 2
+    return float((positives * below).sum() / (positives.sum() * negatives.sum()))
 
 
 def _spread(values: np.ndarray, times: np.ndarray) -> float:

@@ -13,7 +13,7 @@ POINTS = 1000
 """Points a curve has at most: a picture shows no more."""
 
 
-def roc_curve(scores: np.ndarray, positive: np.ndarray, *, seed: int = 0, level: float = 0.95) -> Curve | None:
+def roc_curve(scores: np.ndarray, positive: np.ndarray, *, level: float = 0.95) -> Curve | None:
     """The ROC curve: share of positives (TPR) against share of negatives (FPR) at or above each threshold.
 
     Parameters
@@ -22,10 +22,8 @@ def roc_curve(scores: np.ndarray, positive: np.ndarray, *, seed: int = 0, level:
         Shape ``(N,)``.
     positive : numpy.ndarray
         Bool, shape ``(N,)``.
-    seed : int
-        Of the bootstrap of the area.
     level : float
-        Of its interval.
+        Of the interval of the area.
 
     Returns
     -------
@@ -42,7 +40,7 @@ def roc_curve(scores: np.ndarray, positive: np.ndarray, *, seed: int = 0, level:
     >>> found.x, found.y
     ([0.0, 0.0, 1.0, 1.0], [0.0, 0.5, 0.5, 1.0])
     """
-    area = auc_score("auc", scores, positive, seed=seed, level=level)
+    area = auc_score("auc", scores, positive, level=level)
     if area is None:
         return None
     wins, losses, thresholds = _from_the_top(scores, positive)

@@ -18,8 +18,9 @@ Without a positive label there are ``accuracy``, ``macro_f1`` and ``ece``; see `
 class. Macro F1 is over the labels present in the group, as scikit-learn and fairlearn have it by default: were it over all, a
 group without a rare label would score 0 for it.
 
-Intervals of rates are Wilson's, or, below 30 rows, Clopper and Pearson's, which never cover too little; of macro F1 and AUC the
-bootstrap, drawn within each group and true label; of the ECE that of `fm_notebook.metrics.calibration`.
+Intervals of rates are Wilson's, or, below 30 rows, Clopper and Pearson's, which never cover too little; of AUC
+DeLong's; of the ECE that of `fm_notebook.metrics.calibration`; of macro F1 the bootstrap of the group's rows. Rows are not drawn
+within true labels: how many there are of each is chance too, and for rare labels fixed numbers covered 85 to 90 %, not 95.
 
 A rate without a denominator is undefined and says why; fairlearn has 0 there. No group is dropped: rows whose group is missing
 make a group, and groups under `min_n` rows are marked.
@@ -39,7 +40,7 @@ from fm_notebook.metrics.calibration import ece, scored
 from fm_notebook.metrics.grouping import Grouping
 from fm_notebook.metrics.intervals import clopper_pearson, wilson
 from fm_notebook.metrics.predictions import Predictions
-from fm_notebook.metrics.rates import class_scores, macro_f1
+from fm_notebook.metrics.rates import Rates, class_scores, macro_f1
 from fm_notebook.metrics.resampling import RESAMPLES
 
 MIN_N = 30
@@ -156,7 +157,7 @@ def rate(name: str, hits: int, n: int, level: float = 0.95) -> Score:
 
 
 def present_macro_f1(truth: np.ndarray, predicted: np.ndarray, *, level: float = 0.95, seed: int = 0) -> Score:
-    """Macro F1 over the labels that rows have or were given, with a bootstrap interval drawn within true labels.
+    """Macro F1 over the labels that rows have or were given, with a bootstrap interval.
 
     Rows of the same true and predicted label are exchangeable, so a resample is a multinomial draw of cells: its cost does not
     grow with the rows.
@@ -182,22 +183,18 @@ def present_macro_f1(truth: np.ndarray, predicted: np.ndarray, *, level: float =
     k = len(present)
     matrix = np.bincount(true * k + given, minlength=k * k).reshape(k, k)
     counts = np.stack([np.diagonal(matrix), matrix.sum(1), matrix.sum(0)], axis=1)
-    draws = _f1_draws(matrix, np.random.default_rng(seed))
+    draws = _f1_draws(matrix, counts, np.random.default_rng(seed))
     classes = [class_scores(str(c), counts[c], draws[:, c], level) for c in range(k)]
     return macro_f1(classes, draws, len(truth), level)
 
 
-def _f1_draws(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """F1 of each label in resamples of the rows within true labels, shape ``(R, K)``."""
-    hits, predicted = np.zeros((2, RESAMPLES, len(matrix)))
-    support = matrix.sum(1)
-    for true in np.flatnonzero(support):
-        cells = np.flatnonzero(matrix[true])
-        drawn = rng.multinomial(support[true], matrix[true, cells] / support[true], RESAMPLES)
-        predicted[:, cells] += drawn
-        hits[:, true] = drawn[:, cells == true].sum(1)
-    # A label without rows that no resample was given has an F1 of 0 there, as it has in the data.
-    return 2 * hits / np.maximum(support + predicted, 1)
+def _f1_draws(matrix: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """F1 of each label in resamples of the rows, shape ``(R, K)``."""
+    true, given = np.nonzero(matrix)
+    drawn = rng.multinomial(matrix.sum(), matrix[true, given] / matrix.sum(), RESAMPLES)
+    of_true, of_given = np.eye(len(matrix))[true], np.eye(len(matrix))[given]
+    sums = [drawn[:, true == given] @ of_true[true == given], drawn @ of_true, drawn @ of_given]
+    return Rates.of(counts).of_resamples(np.stack(sums, axis=-1)).f1
 
 
 def _rates(predictions: Predictions, level: float) -> Iterator[Score | Undefined]:
@@ -220,15 +217,15 @@ def _means(predictions: Predictions, level: float, seed: int) -> Iterator[Score 
     yield rate("accuracy", int(predictions.right.sum()), n, level)
     yield present_macro_f1(predictions.truth, predictions.predicted, level=level, seed=seed)
     if predictions.positive is not None:
-        yield _auc(predictions, level, seed)
+        yield _auc(predictions, level)
     if predictions.probabilities is None:
         yield Undefined(name="ece", reason="no_probabilities", n=n)
         return
     yield ece(*scored(predictions), level=level, seed=seed)
 
 
-def _auc(predictions: Predictions, level: float, seed: int) -> Score | Undefined:
+def _auc(predictions: Predictions, level: float) -> Score | Undefined:
     if predictions.scores is None:
         return Undefined(name="auc", reason="no_probabilities", n=len(predictions))
-    found = auc_score("auc", predictions.scores, predictions.is_positive, seed=seed, level=level)
+    found = auc_score("auc", predictions.scores, predictions.is_positive, level=level)
     return found or Undefined(name="auc", reason="one_class", n=len(predictions))

@@ -19,10 +19,12 @@ curves*, Biometrics 44.
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 
 from fm_notebook.contracts.pairs import Test
+from fm_notebook.contracts.results import Interval
 from fm_notebook.metrics.permutations import p_value
 from fm_notebook.metrics.predictions import Predictions
 from fm_notebook.metrics.row_sums import placements_of_rows, row_losses
@@ -59,7 +61,7 @@ def paired_p(name: str, first: Predictions, second: Predictions, *, seed: int = 
         seen, drawn = randomized(name, first, second, seed=seed)
         return "randomization", p_value(abs(seen), np.abs(drawn))
     if name == "auc":
-        return "delong", _delong(first, second)
+        return "delong", _delong_p(first, second)
     return ("t", _t_test(row_losses(second) - row_losses(first))) if name == "loss" else (None, None)
 
 
@@ -116,13 +118,25 @@ def _ppv(hits: np.ndarray, given: np.ndarray, positive: int | None) -> np.ndarra
     return hits[:, positive] / np.maximum(given[:, positive], 1)
 
 
-def _delong(first: Predictions, second: Predictions) -> float:
+def delong_difference(first: Predictions, second: Predictions, level: float = 0.95) -> Interval | None:
+    """DeLong's interval of the difference of two correlated areas, second less first; None where no spread is seen."""
+    value, error = _delong(first, second)
+    half = NormalDist().inv_cdf((1 + level) / 2) * error
+    return Interval(low=max(-1.0, value - half), high=min(1.0, value + half), level=level, method="delong") if error else None
+
+
+def _delong(first: Predictions, second: Predictions) -> tuple[float, float]:
+    """The difference of the areas and its standard error."""
     gaps, positive = placements_of_rows(second) - placements_of_rows(first), first.is_positive
-    value = float(gaps[positive].mean())
-    spread = sum(float(own.var(ddof=1)) / len(own) for own in (gaps[positive], gaps[~positive]) if len(own) > 1)
-    if not spread:
+    kinds = gaps[positive], gaps[~positive]
+    return float(kinds[0].mean()), math.sqrt(sum(float(own.var(ddof=1)) / len(own) for own in kinds if len(own) > 1))
+
+
+def _delong_p(first: Predictions, second: Predictions) -> float:
+    value, error = _delong(first, second)
+    if not error:
         return 1.0 if abs(value) < 1e-12 else 0.0
-    return math.erfc(abs(value) / math.sqrt(2 * spread))
+    return math.erfc(abs(value) / error / math.sqrt(2))
 
 
 def _t_test(differences: np.ndarray) -> float | None:

@@ -1,7 +1,8 @@
 r"""What changed from one model to another on the same rows, with what pairing buys: the rows' difficulty cancels.
 
-Intervals of differences are the percentile bootstrap: rows are drawn once, within true classes, and both models scored on them
-(loss: Student's t of the rows' differences; ECE: MOVER of the two models' own intervals, which ignores the pairing).
+Intervals of differences are the percentile bootstrap: rows are drawn once, and both models scored on them. That of the loss is
+Student's t of the rows' differences, that of AUC DeLong's; that of the ECE reaches from the one model's low end less the other's
+high end to the reverse, which errs on the wide side.
 Where no resample differs, as for models that predict alike, they are plus and minus what Wilson's interval allows a share of
 which none of n rows was seen.
 
@@ -20,11 +21,11 @@ from fm_notebook.errors import DataError
 from fm_notebook.metrics.calibration import ece, scored
 from fm_notebook.metrics.grouping import Grouping
 from fm_notebook.metrics.groups import MIN_N, check_rows
-from fm_notebook.metrics.intervals import mean_t, mover, percentile, wilson
+from fm_notebook.metrics.intervals import mean_t, percentile, wilson
 from fm_notebook.metrics.multiplicity import adjusted
-from fm_notebook.metrics.paired_tests import mcnemar, paired_p
+from fm_notebook.metrics.paired_tests import delong_difference, mcnemar, paired_p
 from fm_notebook.metrics.predictions import Predictions
-from fm_notebook.metrics.row_sums import Blocks, RowSums, resampled, row_losses
+from fm_notebook.metrics.row_sums import RowSums, blocks_of, resampled, row_losses
 
 
 def compare(
@@ -123,10 +124,10 @@ def difference_interval(value: float, drawn: np.ndarray, n: int, level: float) -
 
 
 def _changes(first: Predictions, second: Predictions, group: Group, level: float, seed: int) -> GroupChanges:
-    blocks = Blocks.of(first.truth, seed=seed)
+    blocks = blocks_of(len(first), seed=seed)
     sums = [RowSums.of(each, blocks) for each in (first, second)]
     before, after = (each.scores() for each in sums)
-    drawn = [each.scores(draws) for each, draws in zip(sums, resampled(sums, blocks, seed=seed), strict=True)]
+    drawn = [each.scores(draws) for each, draws in zip(sums, resampled(sums, seed=seed), strict=True)]
     changes = []
     for name in [name for name in before if name in after and np.isfinite(before[name]) and np.isfinite(after[name])]:
         value, n = float(after[name] - before[name]), rows_of(name, first)
@@ -135,6 +136,8 @@ def _changes(first: Predictions, second: Predictions, group: Group, level: float
             interval = mean_t(row_losses(second) - row_losses(first), level)
         elif name == "ece":
             interval = _ece_interval(first, second, level, seed)
+        elif name == "auc":
+            interval = delong_difference(first, second, level) or interval
         test, p = paired_p(name, first, second, seed=seed)
         known = {"first": float(before[name]), "second": float(after[name]), "difference": value}
         changes.append(Change(name=name, **known, n=n, interval=interval, p_value=p, test=test))
@@ -142,9 +145,11 @@ def _changes(first: Predictions, second: Predictions, group: Group, level: float
 
 
 def _ece_interval(first: Predictions, second: Predictions, level: float, seed: int) -> Interval | None:
-    """MOVER: wider than pairing would allow, but resamples of an ECE are greater than it is, and not alike for two models."""
-    one, other = (ece(*scored(each), level=level, seed=seed) for each in (first, second))
-    return mover(other.value, other.interval, one.value, one.interval) if one.interval and other.interval else None
+    """From end to end: an ECE lies at the far end of its interval, and a bootstrap makes it greater than it is."""
+    one, other = (ece(*scored(each), level=level, seed=seed).interval for each in (first, second))
+    if one is None or other is None:
+        return None
+    return Interval(low=other.low - one.high, high=other.high - one.low, level=level, method=one.method)
 
 
 def rows_of(name: str, predictions: Predictions) -> int:

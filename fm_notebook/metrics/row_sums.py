@@ -4,8 +4,8 @@ Sums of a row: whether it is right, by class; what it was given; what it is; its
 score; its placement among the rows of the other class. The AUC is then the mean placement: exact on the data, and its
 linear approximation in resamples, as in DeLong's variance.
 
-Rows are drawn within true classes. Beyond `BLOCKS` rows it is not rows that are drawn but random blocks of them of (nearly)
-equal size, whose sums vary as those of rows do: the cost of a resample does not grow further.
+Beyond `BLOCKS` rows it is not rows that are drawn but random blocks of them of (nearly) equal size, whose sums vary as those of
+rows do: the cost of a resample does not grow further.
 
 References
 ----------
@@ -22,30 +22,21 @@ import numpy as np
 from fm_notebook.metrics.auc import counts, placements
 from fm_notebook.metrics.calibration import BINS, bin_of, scored
 from fm_notebook.metrics.predictions import Predictions
-from fm_notebook.metrics.resampling import RESAMPLES, resampled_sums
+from fm_notebook.metrics.resampling import resampled_sums
 
 BLOCKS = 4000
 """Most units drawn for a resample."""
-LEAST_BLOCKS = 100
-"""Of a class that has as many rows."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Blocks:
-    """Which block each row is in, shape ``(N,)``, and the true class of each block, shape ``(B,)``."""
+def blocks_of(n: int, *, seed: int) -> np.ndarray:
+    """The block of each of `n` rows, from 0; a block a row where there are few rows.
 
-    of_row: np.ndarray
-    truth: np.ndarray
-
-    @classmethod
-    def of(cls, truth: np.ndarray, *, seed: int) -> Blocks:
-        """Blocks of the rows of each class, filled at random; a block a row where there are few rows."""
-        rng, of_row, owners = np.random.default_rng(seed), np.empty(len(truth), np.int64), []
-        for label, n in zip(*np.unique(truth, return_counts=True), strict=True):
-            size = min(n, max(LEAST_BLOCKS, BLOCKS * n // len(truth))) if len(truth) > BLOCKS else n
-            of_row[truth == label] = len(owners) + rng.permutation(n) % size
-            owners += [label] * int(size)
-        return cls(of_row, np.array(owners))
+    Examples
+    --------
+    >>> sorted(blocks_of(3, seed=0).tolist())
+    [0, 1, 2]
+    """
+    return np.random.default_rng(seed).permutation(n) % min(n, BLOCKS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,16 +60,16 @@ class RowSums:
     has_probabilities: bool
 
     @classmethod
-    def of(cls, predictions: Predictions, blocks: Blocks) -> RowSums:
+    def of(cls, predictions: Predictions, blocks: np.ndarray) -> RowSums:
         """Sums of all rows by block."""
         labels = np.unique([predictions.truth, predictions.predicted])
         true, given = (np.searchsorted(labels, each) for each in (predictions.truth, predictions.predicted))
-        b, right = len(blocks.truth), predictions.right
+        b, right = int(blocks.max()) + 1, predictions.right
 
         def table(
             of: np.ndarray, width: int, weights: np.ndarray | None = None, rows: np.ndarray | slice = slice(None)
         ) -> np.ndarray:
-            cells = blocks.of_row[rows] * width + of
+            cells = blocks[rows] * width + of
             return np.bincount(cells, weights, b * width).reshape(b, width)
 
         parts = [table(true[right], len(labels), rows=right), table(given, len(labels)), table(true, len(labels))]
@@ -133,16 +124,11 @@ def row_losses(predictions: Predictions) -> np.ndarray:
     return -np.log(np.clip(true, np.finfo(np.float64).eps, 1.0))
 
 
-def resampled(sums: list[RowSums], blocks: Blocks, *, seed: int) -> list[np.ndarray]:
-    """Sums of resamples of the rows, the same for every model, shape ``(R, K)`` each; rows are drawn within true classes."""
+def resampled(sums: list[RowSums], *, seed: int) -> list[np.ndarray]:
+    """Sums of resamples of the rows, the same rows for every model, shape ``(R, K)`` each."""
     together = np.concatenate([each.blocks for each in sums], axis=1)
     borders = np.cumsum([each.blocks.shape[1] for each in sums])[:-1]
-    classes = np.unique(blocks.truth)
-    seeds = np.random.SeedSequence(seed).generate_state(len(classes)).tolist()
-    drawn = np.zeros((RESAMPLES, together.shape[1]))
-    for label, own_seed in zip(classes, seeds, strict=True):
-        drawn += resampled_sums(together[blocks.truth == label], seed=own_seed)
-    return np.split(drawn, borders, axis=1)
+    return np.split(resampled_sums(together, seed=seed), borders, axis=1)
 
 
 def placements_of_rows(predictions: Predictions) -> np.ndarray:

@@ -23,7 +23,7 @@ from fm_notebook.metrics.grouping import Grouping
 from fm_notebook.metrics.groups import MIN_N, check_rows
 from fm_notebook.metrics.pairs import check_same_rows, difference_interval, rows_of
 from fm_notebook.metrics.predictions import Predictions
-from fm_notebook.metrics.row_sums import Blocks, RowSums, resampled
+from fm_notebook.metrics.row_sums import RowSums, blocks_of, resampled
 
 LEAST_SEEDS = 3
 """Seeds of each side from which on they are drawn too; of fewer, the interval is that of these very models."""
@@ -105,9 +105,9 @@ def compare_seeds(
 
 def _changes(sides: list[list[Predictions]], draw_seeds: bool, level: float, seed: int) -> list[Change]:
     whole = sides[0][0]
-    blocks, rng = Blocks.of(whole.truth, seed=seed), np.random.default_rng(seed)
+    blocks, rng = blocks_of(len(whole), seed=seed), np.random.default_rng(seed)
     sums = [[RowSums.of(each, blocks) for each in side] for side in sides]
-    draws = resampled([each for side in sums for each in side], blocks, seed=seed)
+    draws = resampled([each for side in sums for each in side], seed=seed)
     of_side = draws[: len(sides[0])], draws[len(sides[0]) :]
     values = [[each.scores() for each in side] for side in sums]
     resamples = [[each.scores(d) for each, d in zip(side, own, strict=True)] for side, own in zip(sums, of_side, strict=True)]

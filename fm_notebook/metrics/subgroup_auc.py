@@ -12,7 +12,7 @@ A row may mention several groups, or none. With :math:`D_g^\pm` the positive and
   negative, rows, U counting the pairs in which the row that does *not* mention g scores higher; from -1/2 to 1/2, 0 where the
   scores are spread alike, above 0 where rows that mention g score higher.
 
-Intervals are those of the area under the curve (`fm_notebook.metrics.auc`), drawn within group and label.
+Intervals are those of the area under the curve (`fm_notebook.metrics.auc`).
 
 References
 ----------
@@ -48,7 +48,6 @@ def subgroup_aucs(
     min_n: int = MIN_N,
     min_positives: int = MIN_POSITIVES,
     level: float = 0.95,
-    seed: int = 0,
 ) -> GroupTable:
     """The five scores of every group, see the module.
 
@@ -66,8 +65,6 @@ def subgroup_aucs(
         Rows that mention a group, and rows of each class in a score, below which it is shown but not compared.
     level : float
         Of the intervals.
-    seed : int
-        Of the bootstrap.
 
     Raises
     ------
@@ -93,7 +90,7 @@ def subgroup_aucs(
         raise DataError("groups.lengths", name=column, found=len(membership), expected=len(predictions))
     if membership.shape[1:] != (len(names),):
         raise ValueError(f"membership must have {len(names)} columns, not the shape {membership.shape}")
-    overall = auc_score("auc", scores, positive, seed=seed, level=level)
+    overall = auc_score("auc", scores, positive, level=level)
     return GroupTable(
         columns=[column],
         labels=list(predictions.labels),
@@ -106,13 +103,12 @@ def subgroup_aucs(
             undefined=[] if overall else [Undefined(name="auc", reason="one_class", n=len(predictions))],
         ),
         groups=[
-            _of_group(name, _Rows.of(scores, positive, membership[:, at]), min_n, min_positives, level, seed)
+            _of_group(name, _Rows.of(scores, positive, membership[:, at]), min_n, min_positives, level)
             for at, name in enumerate(names)
         ],
         min_n=min_n,
         min_positives=min_positives,
         level=level,
-        seed=seed,
     )
 
 
@@ -160,8 +156,8 @@ class _Rows:
         return cls(own, rest)
 
 
-def _of_group(name: str, rows: _Rows, min_n: int, min_positives: int, level: float, seed: int) -> GroupScores:
-    parts, n = list(_parts(rows, level, seed)), sum(map(len, rows.own))
+def _of_group(name: str, rows: _Rows, min_n: int, min_positives: int, level: float) -> GroupScores:
+    parts, n = list(_parts(rows, level)), sum(map(len, rows.own))
     return GroupScores(
         group=(name,),
         n=n,
@@ -173,21 +169,21 @@ def _of_group(name: str, rows: _Rows, min_n: int, min_positives: int, level: flo
     )
 
 
-def _parts(rows: _Rows, level: float, seed: int) -> Iterator[tuple[int, Score | Undefined]]:
+def _parts(rows: _Rows, level: float) -> Iterator[tuple[int, Score | Undefined]]:
     """Each score, and the rows of the rarer of the two kinds that it ranks."""
     ranked = [(rows.own[0], rows.own[1]), (rows.own[0], rows.rest[1]), (rows.rest[0], rows.own[1])]
     ranked += [(rows.rest[1], rows.own[1]), (rows.rest[0], rows.own[0])]
     for name, (below, above) in zip(SCORES, ranked, strict=True):
-        found = _area(name, below, above, level, seed)
+        found = _area(name, below, above, level)
         if name.endswith("_aeg") and isinstance(found, Score):
             found = _less_half(found)
         yield min(len(below), len(above)), found
 
 
-def _area(name: str, below: np.ndarray, above: np.ndarray, level: float, seed: int) -> Score | Undefined:
+def _area(name: str, below: np.ndarray, above: np.ndarray, level: float) -> Score | Undefined:
     """How often a score of `above` is the higher one."""
     scores, highest = np.concatenate([below, above]), np.repeat([False, True], [len(below), len(above)])
-    return auc_score(name, scores, highest, seed=seed, level=level) or Undefined(name=name, reason="one_class", n=len(scores))
+    return auc_score(name, scores, highest, level=level) or Undefined(name=name, reason="one_class", n=len(scores))
 
 
 def _less_half(score: Score) -> Score:

@@ -19,6 +19,7 @@ from fm_notebook.contracts.specs import DataRef, EvaluateSpec, FinetuneSpec, Mod
 from fm_notebook.errors import Fault, FMError, SpecError, did_you_mean
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.session import models, settings, store, tracking
+from fm_notebook.session.fitting import check_fields
 from fm_notebook.session.given import Assigned, Faults, Fields
 
 _VERSIONS = ("fm_notebook", "torch", "transformers", "tokenizers")
@@ -111,6 +112,7 @@ def bind_evaluate(given: Fields) -> Bound:
     spec = collect.validate(EvaluateSpec, values)
     rows = None
     if spec is not None:
+        collect.attempt("task", lambda spec=spec: check_fields(spec, spec.task, given))
         rows = collect.attempt("data", lambda spec=spec: _evaluation_rows(spec, given["data"], collect.lines))
         if rows is not None and spec.by:
             spec = collect.attempt("by", lambda spec=spec, rows=rows: _grouped(spec, rows.kind, rows.labels, collect.lines))
@@ -140,6 +142,7 @@ def _described(
         spec = collect.attempt("lora", lambda spec=spec: _partly_trained(spec, given, base))
     task = collect.attempt("task", lambda spec=spec: _task(spec.task, given.get("task"))) if spec is not None else None
     if spec is not None:
+        collect.attempt("task", lambda spec=spec: check_fields(spec, spec.task, given))
         collect.attempt("trackers", lambda spec=spec: tracking.check(spec.trackers))
     return (spec if task is not None else None), base
 

@@ -54,6 +54,7 @@ class FillMask:
     predicting: bool = False
     tokenizer: Any = None
     name: ClassVar[str] = "fill-mask"
+    fields: ClassVar[frozenset[str]] = frozenset({"mask_probability", "whole_words", "next_sentence"})
     level: ClassVar[Literal["token"]] = "token"
 
     @property

@@ -33,6 +33,7 @@ class TextClassification:
     problem: Problem = "single-label"
     class_weight: Any = None
     name = "text-classification"
+    fields = frozenset({"problem", "class_weight", "text_pair", "by", "positive", "min_n"})
     level: Literal["text"] = "text"
 
     @property

@@ -38,6 +38,7 @@ class TextGeneration:
     temperature: float = 0.0
     seed: int = 0
     name: ClassVar[str] = "text-generation"
+    fields: ClassVar[frozenset[str]] = frozenset({"prompt", "completion", "messages", "completion_only_loss"})
     level: ClassVar[Literal["token"]] = "token"
     metrics: ClassVar[Mapping[str, Literal["max", "min"]]] = {
         "perplexity": "min", "top1_accuracy": "max", "top5_accuracy": "max", "loss": "min",

@@ -28,6 +28,7 @@ class TokenClassification:
 
     class_weight: Any = None
     name = "token-classification"
+    fields = frozenset({"class_weight"})
     level: Literal["token"] = "token"
     metrics: ClassVar[Mapping[str, Literal["max", "min"]]] = {
         "entity_f1": "max", "entity_precision": "max", "entity_recall": "max", "token_accuracy": "max", "loss": "min",

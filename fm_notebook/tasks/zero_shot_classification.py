@@ -56,6 +56,9 @@ class ZeroShotClassification:
     score: Literal["sum", "mean", "pmi"] = "sum"
     trains: bool = False
     name: ClassVar[str] = "zero-shot-classification"
+    fields: ClassVar[frozenset[str]] = frozenset(
+        {"template", "shots", "label_words", "score", "text_pair", "by", "positive", "min_n"}
+    )
     level: ClassVar[Literal["token"]] = "token"
     open_labels: ClassVar[bool] = True
     metrics: ClassVar[Mapping[str, Literal["max", "min"]]] = {"macro_f1": "max", "accuracy": "max", "loss": "min"}

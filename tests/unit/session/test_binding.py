@@ -352,3 +352,21 @@ def test_what_cannot_be_told_apart_is_refused_in_words(model, values, told):
     with pytest.raises(FMError, match=told) as caught:
         evaluated(model, **values)
     assert caught.value.faults[0].line
+
+
+@pytest.mark.parametrize(
+    ("values", "owners"),
+    [
+        ({"next_sentence": True}, "fill-mask"),
+        ({"task": "fill-mask", "problem": "regression"}, "text-classification"),
+        ({"task": "fill-mask", "completion_only_loss": True}, "text-generation"),
+    ],
+)
+def test_a_field_of_another_task_is_refused_with_its_line_and_the_task_it_belongs_to(bind, values, owners):
+    with pytest.raises(SpecError, match=f"belongs to {owners}") as caught:
+        bind(**values)
+    assert caught.value.faults[0].line == 3 + len(values)
+
+
+def test_a_field_of_another_task_that_is_at_its_default_is_let_be(bind):
+    assert bind(next_sentence=False).spec.task == "text-classification"
