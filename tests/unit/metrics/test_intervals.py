@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from fm_notebook.contracts.results import Interval
 from fm_notebook.metrics import intervals
-from fm_notebook.metrics.intervals import mean_t, percentile, wilson
+from fm_notebook.metrics.intervals import clopper_pearson, mean_t, mover, newcombe, percentile, wilson
 
 LEVELS = st.floats(0.01, 0.999)
 
@@ -105,3 +106,66 @@ def test_a_percentile_interval_holds_the_value(resampled, value, level):
 
 def test_resamples_that_never_differ_give_no_interval():
     assert percentile(1.0, np.ones(10)) is None
+
+
+@given(counts(), LEVELS)
+def test_clopper_pearson_equals_scipy(pair, level):
+    k, n = pair
+    found = clopper_pearson(k, n, level)
+    theirs = stats.binomtest(k, n).proportion_ci(level, method="exact")
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [5, 29])
+def test_clopper_pearson_never_covers_too_little(n):
+    intervals_of = [clopper_pearson(k, n) for k in range(n + 1)]
+    for p in (0.01, 0.2, 0.5, 0.83):
+        held = [stats.binom.pmf(k, n, p) for k, i in enumerate(intervals_of) if i is not None and i.low <= p <= i.high]
+        assert sum(held) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high"),
+    [
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((6, 7), (2, 7), 0.0582, 0.8062),
+        ((5, 56), (0, 29), -0.0381, 0.1926),
+        ((0, 10), (0, 20), -0.1611, 0.2775),
+        ((10, 10), (0, 20), 0.6791, 1.0),
+    ],
+)
+def test_newcombe_reproduces_the_published_intervals(first, second, low, high):
+    """Newcombe (1998), table II, method 10."""
+    found = newcombe(first, second)
+    assert found is not None
+    assert (round(found.low, 4), round(found.high, 4)) == pytest.approx((low, high), abs=2e-4)
+
+
+@given(counts(), counts(), LEVELS)
+def test_newcombe_holds_the_difference_stays_within_1_and_turns_round(first, second, level):
+    found, turned = newcombe(first, second, level), newcombe(second, first, level)
+    assert found is not None
+    assert turned is not None
+    gap = first[0] / first[1] - second[0] / second[1]
+    assert -1 - 1e-12 <= found.low <= gap + 1e-12
+    assert gap - 1e-12 <= found.high <= 1 + 1e-12
+    assert (found.low, found.high) == pytest.approx((-turned.high, -turned.low), abs=1e-12)
+
+
+def test_nothing_is_known_of_a_difference_without_trials():
+    assert newcombe((0, 0), (1, 2)) is None
+    assert clopper_pearson(0, 0) is None
+
+
+def test_mover_of_normal_intervals_is_the_normal_interval_of_the_difference():
+    one, other = (Interval(low=m - 1.96 * s, high=m + 1.96 * s, method="t") for m, s in ((3.0, 0.3), (1.0, 0.4)))
+    found = mover(3.0, one, 1.0, other)
+    assert (found.low, found.high) == pytest.approx((2 - 1.96 * 0.5, 2 + 1.96 * 0.5))
+
+
+@pytest.mark.parametrize("method", [wilson, clopper_pearson])
+def test_more_successes_than_trials_are_refused(method):
+    with pytest.raises(ValueError, match="successes"):
+        method(3, 2)
