@@ -34,7 +34,8 @@ def magic(shell: InteractiveShell, line: str, cell: str | None) -> None:  # noqa
 
 
 def _finetune(shell: InteractiveShell, asked: arguments.Line) -> None:
-    from fm_notebook.panels import form, form_text
+    from fm_notebook.panels import form
+    from fm_notebook.panels.form import text as form_text
 
     name = asked.words[1] if asked.words[1:] else ""
     if "apply" in asked.on:
@@ -48,7 +49,8 @@ def _finetune(shell: InteractiveShell, asked: arguments.Line) -> None:
 
 def _text_of(shell: InteractiveShell, name: str) -> str:
     """The cell of the run that `name` names; else a new one of that name."""
-    from fm_notebook.panels import form_text, runs_cell
+    from fm_notebook.panels.form import text as form_text
+    from fm_notebook.panels.runs import cell as runs_cell
 
     value = names.assigned(name, shell.user_ns).value
     folder = value.job.jobfolder if isinstance(value, Run) else store.lookup(name)
@@ -62,7 +64,8 @@ def _apply(shell: InteractiveShell, name: str) -> None:
     """Ask the front end to put the form's cell in place of the one that runs, and show the text to all others."""
     from IPython.display import display
 
-    from fm_notebook.panels import form, form_text
+    from fm_notebook.panels import form
+    from fm_notebook.panels.form import text as form_text
 
     found = form.newest(name)
     if found is None:

@@ -52,7 +52,7 @@ def _run(shell: InteractiveShell, asked: arguments.Line, place: int = 1) -> Run:
 
 
 def _list(shell: InteractiveShell, asked: arguments.Line) -> Any:  # noqa: ARG001
-    from fm_notebook.panels import runs_table
+    from fm_notebook.panels.runs import table as runs_table
     from fm_notebook.session import index
 
     return runs_table.RunsTable(tuple(index.listing()))
@@ -60,7 +60,7 @@ def _list(shell: InteractiveShell, asked: arguments.Line) -> Any:  # noqa: ARG00
 
 def _diff(shell: InteractiveShell, asked: arguments.Line) -> Any:
     """What two runs were asked differently."""
-    from fm_notebook.panels.runs_compared import SpecDiff
+    from fm_notebook.panels.runs.compared import SpecDiff
 
     left, right = _run(shell, asked), _run(shell, asked, 2)
     return SpecDiff.of((left.name, right.name), (left.spec, right.spec))
@@ -68,7 +68,7 @@ def _diff(shell: InteractiveShell, asked: arguments.Line) -> Any:
 
 def _curves(shell: InteractiveShell, asked: arguments.Line) -> Any:
     """The curves of a run as a table."""
-    from fm_notebook.panels.runs_compared import CurveTable
+    from fm_notebook.panels.runs.compared import CurveTable
 
     run = _run(shell, asked)
     return CurveTable.of(run.progress, run.name)

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fm_notebook import messages
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import DataRef, EvaluateSpec, FinetuneSpec, ModelRef, Spec
 from fm_notebook.errors import Fault, FMError, SpecError, did_you_mean
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.session import models, settings, store, tracking
-from fm_notebook.session.fitting import check_fields
+from fm_notebook.session.fitting import check_fields, grouped
 from fm_notebook.session.given import Assigned, Faults, Fields
 
 _VERSIONS = ("fm_notebook", "torch", "transformers", "tokenizers")
@@ -115,7 +113,7 @@ def bind_evaluate(given: Fields) -> Bound:
         collect.attempt("task", lambda spec=spec: check_fields(spec, spec.task, given))
         rows = collect.attempt("data", lambda spec=spec: _evaluation_rows(spec, given["data"], collect.lines))
         if rows is not None and spec.by:
-            spec = collect.attempt("by", lambda spec=spec, rows=rows: _grouped(spec, rows.kind, rows.labels, collect.lines))
+            spec = collect.attempt("by", lambda spec=spec, rows=rows: grouped(spec, rows.kind, rows.labels, collect.lines))
     collect.raise_all()
     assert spec is not None
     assert rows is not None
@@ -227,22 +225,6 @@ def _evaluation_rows(spec: EvaluateSpec, given: Assigned, lines: dict[str, int])
         given.value, labels=models.labels(spec.model), reading=_task(spec.task).reading(spec),
         source=given.reference, line=lines.get("data"),
     )  # fmt: skip
-
-
-def _grouped(spec: EvaluateSpec, kind: str, labels: Sequence[str], lines: dict[str, int]) -> EvaluateSpec:
-    """`spec` with the positive label that two labels tell by themselves, if none is named."""
-    from fm_notebook.contracts.protocols import Classifies
-
-    if kind != "single-label" or not isinstance(_task(spec.task), Classifies):
-        raise SpecError("spec.by_task", line=lines.get("by"), task=spec.task, kind=kind)
-    if spec.positive is None:
-        named = {word for code in messages.LANGUAGES for word in messages.catalogue(code)["labels.positive"].split()}
-        told = [label for label in labels if label.lower() in named]
-        return spec.model_copy(update={"positive": told[0] if len(labels) == 2 and len(told) == 1 else None})
-    if spec.positive not in labels:
-        known, hint = ", ".join(labels), did_you_mean(spec.positive, labels)
-        raise SpecError("spec.positive", line=lines.get("positive"), label=spec.positive, known=known, hint=hint)
-    return spec
 
 
 def _problem(kind: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ def shown(monkeypatch):
 
 @pytest.fixture
 def open_form():
-    from fm_notebook.panels.form_draft import Draft
+    from fm_notebook.panels.form.draft import Draft
 
     def open_(text, *, started=False):
         form.opened.append(SimpleNamespace(draft=Draft(text), started=started, comm=object(), close=lambda: None))

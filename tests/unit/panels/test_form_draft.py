@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fm_notebook.errors import FMError
 from fm_notebook.magics import body, cell
-from fm_notebook.panels.form_draft import Draft
+from fm_notebook.panels.form.draft import Draft
 from fm_notebook.session.binding import bind_finetune
 
 HEAD = "%%finetune sentiment --again\n"

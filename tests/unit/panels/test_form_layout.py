@@ -7,8 +7,8 @@ from fm_notebook.contracts import fields
 from fm_notebook.contracts.registry import Registry
 from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.contracts.values import Frozen
-from fm_notebook.panels import form_layout
-from fm_notebook.panels.form_layout import all_fields, quoted, sections
+from fm_notebook.panels.form import layout as form_layout
+from fm_notebook.panels.form.layout import all_fields, quoted, sections
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fm_notebook.panels.form_offers import offers
+from fm_notebook.panels.form.offers import offers
 
 FRAME = pd.DataFrame({"review": ["a", "b"], "mood": [0, 1]})
 
@@ -68,7 +68,7 @@ def test_looking_imports_no_library_of_frames():
     import sys
 
     code = (
-        "import sys; from fm_notebook.panels.form_offers import offers; offers({}, {'a': [{'b': 1}]});"
+        "import sys; from fm_notebook.panels.form.offers import offers; offers({}, {'a': [{'b': 1}]});"
         "print({'pandas', 'pyarrow', 'datasets', 'numpy', 'torch'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "set()\n"

@@ -13,8 +13,10 @@ from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.results import DataFacts, Interval
 from fm_notebook.contracts.trials import Estimate
 from fm_notebook.errors import RunError
-from fm_notebook.panels import form, form_start, form_text, live
+from fm_notebook.panels import form, live
 from fm_notebook.panels.form import WORDS, FormPanel
+from fm_notebook.panels.form import start as form_start
+from fm_notebook.panels.form import text as form_text
 from fm_notebook.session import launch
 from fm_notebook.session.progress import Progress
 from fm_notebook.session.run import Run

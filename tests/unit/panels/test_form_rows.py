@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from fm_notebook.errors import FMError
-from fm_notebook.panels import form_rows
-from fm_notebook.panels.form_rows import SHOWN_LABELS, SHOWN_ROWS, preview
+from fm_notebook.panels.form import rows as form_rows
+from fm_notebook.panels.form.rows import SHOWN_LABELS, SHOWN_ROWS, preview
 from fm_notebook.session.given import Assigned
 
 ROWS = [{"text": f"film {i}", "label": "pn"[i % 3 == 0]} for i in range(90)]

@@ -16,8 +16,9 @@ from fm_notebook.jobs.control import CommandReader
 from fm_notebook.jobs.folder import Identity, JobFolder
 from fm_notebook.jobs.journal import JournalWriter
 from fm_notebook.jobs.locks import Lock
-from fm_notebook.panels import runs, runs_rows
+from fm_notebook.panels import runs
 from fm_notebook.panels.runs import RunsPanel
+from fm_notebook.panels.runs import rows as runs_rows
 from fm_notebook.session import store
 
 HOSTILE = "<img src=x onerror=alert(1)>"

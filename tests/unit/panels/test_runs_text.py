@@ -11,9 +11,9 @@ from fm_notebook.contracts.adapters import LoraSpec
 from fm_notebook.contracts.results import Interval
 from fm_notebook.contracts.specs import DataRef, FinetuneSpec, ModelRef
 from fm_notebook.magics import body
-from fm_notebook.panels.runs_cell import cell_text
-from fm_notebook.panels.runs_compared import CurveTable, SpecDiff
-from fm_notebook.panels.runs_table import MOST_ROWS, RunsTable, width
+from fm_notebook.panels.runs.cell import cell_text
+from fm_notebook.panels.runs.compared import CurveTable, SpecDiff
+from fm_notebook.panels.runs.table import MOST_ROWS, RunsTable, width
 from fm_notebook.session.index import Entry, Summary
 from fm_notebook.session.progress import Progress, State
 

@@ -140,7 +140,7 @@ def test_a_job_that_died_is_told_in_words_everywhere(make_folder, monkeypatch):
 
 
 def test_a_list_with_a_died_run_can_be_shown(make_folder):
-    from fm_notebook.panels.runs_table import RunsTable
+    from fm_notebook.panels.runs.table import RunsTable
     from fm_notebook.session.index import listing
 
     make_folder("a", BEGAN, STARTED)

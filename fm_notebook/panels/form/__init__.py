@@ -16,9 +16,13 @@ import traitlets
 
 from fm_notebook import messages, verbs
 from fm_notebook.errors import DataError
-from fm_notebook.panels import assets, form_offers, form_rows, form_start, form_text, live
-from fm_notebook.panels.form_draft import Checked, Draft
-from fm_notebook.panels.form_layout import sections
+from fm_notebook.panels import assets, live
+from fm_notebook.panels.form import offers as form_offers
+from fm_notebook.panels.form import rows as form_rows
+from fm_notebook.panels.form import start as form_start
+from fm_notebook.panels.form import text as form_text
+from fm_notebook.panels.form.draft import Checked, Draft
+from fm_notebook.panels.form.layout import sections
 from fm_notebook.panels.plain import is_plain
 from fm_notebook.session import launch
 

@@ -19,8 +19,8 @@ from fm_notebook.errors import ArgumentError, Fault, FMError, SpecError
 from fm_notebook.magics import body, cell, names, rewriting, settings, trial
 from fm_notebook.magics.arguments import Line as Asked
 from fm_notebook.magics.finetune import FLAGS
-from fm_notebook.panels import form_rows
-from fm_notebook.panels.form_layout import quoted
+from fm_notebook.panels.form import rows as form_rows
+from fm_notebook.panels.form.layout import quoted
 from fm_notebook.session import binding
 from fm_notebook.session.given import Assigned, Fields
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from fm_notebook import messages
 from fm_notebook.jobs.folder import JobFolder
-from fm_notebook.panels import markup, runs_rows
+from fm_notebook.panels import markup
+from fm_notebook.panels.runs import rows as runs_rows
 from fm_notebook.session.index import Entry
 from fm_notebook.session.job import Job
 from fm_notebook.session.run import Run

@@ -16,7 +16,7 @@ from fm_notebook import messages
 from fm_notebook.contracts import fields
 from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.magics import known, tables
-from fm_notebook.panels.form_layout import quoted
+from fm_notebook.panels.form.layout import quoted
 from fm_notebook.panels.text import metric
 from fm_notebook.session import models
 from fm_notebook.session.run import Run

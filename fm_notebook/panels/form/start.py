@@ -10,7 +10,7 @@ from fm_notebook import messages, verbs
 from fm_notebook.contracts.trials import Estimate
 from fm_notebook.errors import Fault, FMError
 from fm_notebook.panels import text
-from fm_notebook.panels.form_draft import Draft
+from fm_notebook.panels.form.draft import Draft
 from fm_notebook.session import launch
 from fm_notebook.session.job import Job
 from fm_notebook.session.run import Run

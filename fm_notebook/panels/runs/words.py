@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fm_notebook import messages
-from fm_notebook.panels import runs_rows
+from fm_notebook.panels.runs import rows as runs_rows
 
 WORDS = (
     "region", "title", "none", "filter", "filter_hint", "state", "any_state", "alive_state", "count", "count_one", "count_shown",

@@ -10,7 +10,7 @@ from fm_notebook import messages
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.panels import rows, text
-from fm_notebook.panels.runs_cell import cell_text
+from fm_notebook.panels.runs.cell import cell_text
 from fm_notebook.panels.snapshot import snapshot
 from fm_notebook.session import launch
 from fm_notebook.session.differences import flat

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from fm_notebook import messages
 from fm_notebook.contracts.specs import Spec
-from fm_notebook.panels import curves, markup, runs_table, text
+from fm_notebook.panels import curves, markup, text
+from fm_notebook.panels.runs import table as runs_table
 from fm_notebook.session.differences import Difference, differences
 from fm_notebook.session.progress import Progress
 

@@ -18,12 +18,14 @@ import traitlets
 
 from fm_notebook import messages
 from fm_notebook.errors import RunError
-from fm_notebook.panels import assets, curves, runs_details, runs_rows, text
+from fm_notebook.panels import assets, curves, text
+from fm_notebook.panels.runs import details as runs_details
+from fm_notebook.panels.runs import rows as runs_rows
 from fm_notebook.panels.plain import is_plain
-from fm_notebook.panels.runs_actions import SLOW, act
-from fm_notebook.panels.runs_compared import SpecDiff
-from fm_notebook.panels.runs_table import RunsTable
-from fm_notebook.panels.runs_words import vocabulary
+from fm_notebook.panels.runs.actions import SLOW, act
+from fm_notebook.panels.runs.compared import SpecDiff
+from fm_notebook.panels.runs.table import RunsTable
+from fm_notebook.panels.runs.words import vocabulary
 from fm_notebook.session.index import Entry, Index
 from fm_notebook.session.job import Job
 
