@@ -21,6 +21,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ from pydantic import Field
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import Frozen, Spec, read_spec
 from fm_notebook.jobs import atomic
+from fm_notebook.jobs.locks import is_held
 
 
 class Identity(Frozen):
@@ -58,6 +60,10 @@ class Identity(Frozen):
     device: Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$")] = "cpu"  # names a folder, and bundles come from others
     language: str = "en"
     task_files: tuple[str, ...] = ()
+
+
+PATIENCE_SECONDS = 5.0
+"""For a worker or tracker that is about to leave a folder."""
 
 
 @dataclass(frozen=True)
@@ -155,5 +161,20 @@ def create(path: Path) -> JobFolder:
 
 
 def delete(folder: JobFolder) -> None:
-    """Remove the job and its data."""
-    shutil.rmtree(folder.path)
+    """Remove the job and its data. A worker's last word comes a moment before it lets go; a tracker may still be closing files.
+
+    Raises
+    ------
+    OSError
+        If something is still written there after `PATIENCE_SECONDS`.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while is_held(folder.lock) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    while folder.path.exists():
+        try:
+            shutil.rmtree(folder.path)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

@@ -116,11 +116,20 @@ def _assigned(text: str, old: _Setting, path: FieldPath, source: str) -> str:
 def _added(text: str, path: FieldPath, source: str, *, kin: list[_Setting]) -> str:
     """`text` with a new line, after the last of `kin`, else at the end."""
     line = f"{'.'.join(path)} = {_fitting(source, _ALONE)}"
-    end = text.find("\n", max((each.end for each in kin), default=len(text.rstrip())))
+    end = _line_end(text, max((each.end for each in kin), default=len(text.rstrip())))
     before, after = (text, "") if end < 0 else (text[:end], text[end:])
     if not before.strip():
         return line + (text or "\n")
     return f"{before}\n{line}{after}"
+
+
+def _line_end(text: str, place: int) -> int:
+    """The first line break from `place` on that lies in no statement; -1 if there is none."""
+    for each in _settings(text):
+        end = text.find("\n", place)
+        if each.start < end < each.end:
+            place = each.end
+    return text.find("\n", place)
 
 
 def _without(text: str, old: _Setting) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from fm_notebook.contracts.results import DataFacts, Evaluation, RunResult
 from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.errors import RunError
 from fm_notebook.jobs import journal, queue
+from fm_notebook.jobs.folder import delete
 from fm_notebook.jobs.locks import is_held
 from fm_notebook.session import launch, models, store
 from fm_notebook.session.job import Job, watcher
@@ -263,7 +263,7 @@ class Run:
         """
         if not self.progress.over:
             raise RunError("run.still_alive", name=self.name)
-        shutil.rmtree(self.folder)
+        delete(self.job.jobfolder)
 
     def _needs_model(self) -> None:
         """Wait for the run if it is alive, then see that it has a model."""

@@ -2,7 +2,10 @@
 
 import errno
 import os
+import shutil
 import stat
+import threading
+import time
 
 import pytest
 from pydantic import ValidationError
@@ -11,6 +14,7 @@ from fm_notebook.contracts.specs import DataRef, FinetuneSpec, ModelRef
 from fm_notebook.jobs import atomic, folder
 from fm_notebook.jobs.control import CommandReader, write_command
 from fm_notebook.jobs.folder import Identity, JobFolder
+from fm_notebook.jobs.locks import Lock
 
 SPEC = FinetuneSpec(model=ModelRef(source="m", kind="folder", location="/m"), train=DataRef(source="rows", kind="value"))
 
@@ -95,3 +99,40 @@ def test_nothing_is_read_while_nothing_changes(tmp_path, monkeypatch):
     assert read() == "pause"
     monkeypatch.setattr(type(path), "read_text", lambda *_: pytest.fail("read again"))
     assert read() == "pause"
+
+
+def test_a_folder_goes_once_its_worker_has_let_go_and_its_last_files_with_it(tmp_path):
+    job = JobFolder(tmp_path / "a.1")
+    job.path.mkdir()
+    lock, taken = Lock(job.lock), threading.Event()
+
+    def work():
+        assert lock.acquire()
+        taken.set()
+        time.sleep(0.2)
+        (job.path / "last").write_text("word")
+        lock.release()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    taken.wait()
+    folder.delete(job)
+    worker.join()
+    assert not job.path.exists()
+
+
+def test_a_folder_in_which_files_come_and_go_is_removed_all_the_same(tmp_path, monkeypatch):
+    job = JobFolder(tmp_path / "a.1")
+    job.path.mkdir()
+    remove, calls = shutil.rmtree, []
+
+    def interrupted(path):
+        calls.append(path)
+        if len(calls) < 3:
+            raise FileNotFoundError("attempt.0.json")
+        remove(path)
+
+    monkeypatch.setattr(folder.shutil, "rmtree", interrupted)
+    folder.delete(job)
+    assert not job.path.exists()
+    folder.delete(job)

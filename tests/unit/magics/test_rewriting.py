@@ -86,6 +86,7 @@ def test_a_text_that_goes_through_the_form_is_the_same_text(text):
 
 
 @given(texts(), st.sampled_from(PATHS), VALUES)
+@example("lora = 3; train = frame[\n    0\n]", ("lora", "rank"), "3")
 def test_a_value_that_is_set_is_found_again_and_all_others_are_as_before(text, path, value):
     assume(is_clear(text))
     try:

@@ -393,6 +393,6 @@ def test_where_threads_are_mute_the_page_asks(make, alive, panel, monkeypatch):
 
 
 def test_every_part_of_the_module_is_in_the_package():
-    folder = Path(runs.__file__).parent / "static"
+    folder = Path(runs.__file__).parents[1] / "static"
     assert RunsPanel._esm.startswith((folder / "draw.js").read_text("utf-8"))
     assert RunsPanel._esm.endswith((folder / "runs.js").read_text("utf-8"))
