@@ -9,7 +9,7 @@ import traceback
 from time import time as now
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from fm_notebook.contracts.results import Evaluation, Interval, RunResult
 from fm_notebook.contracts.specs import Frozen
@@ -199,7 +199,7 @@ Event = Annotated[
     | Ended,
     Field(discriminator="type"),
 ]
-_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event, config=ConfigDict(defer_build=True))
 
 
 def read_event(line: str | bytes) -> Event:

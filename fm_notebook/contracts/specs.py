@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from fm_notebook.contracts.adapters import LoraSpec, PromptTuningSpec
 from fm_notebook.contracts.values import (
@@ -249,7 +249,8 @@ class FindLearningRateSpec(Frozen):
 TrialSpec = DryRunSpec | FindLearningRateSpec
 """What is tried of a run without doing it."""
 Spec = FinetuneSpec | EvaluateSpec | PredictSpec | TrialSpec
-_ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
+_LATE = ConfigDict(defer_build=True)  # until first used: a notebook loads fast
+_ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")], config=_LATE)
 
 
 def read_spec(json: str | bytes) -> Spec:

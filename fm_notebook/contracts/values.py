@@ -21,4 +21,4 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", examples=
 class Frozen(BaseModel):
     """A value: immutable, closed to unknown fields; non-finite numbers survive the round trip through JSON."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, ser_json_inf_nan="strings", protected_namespaces=())

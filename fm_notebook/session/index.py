@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from fm_notebook.contracts.results import Interval
 from fm_notebook.contracts.specs import FinetuneSpec
@@ -92,7 +92,7 @@ class _Kept(Frozen):
     summary: Summary
 
 
-_KEPT: TypeAdapter[dict[str, _Kept]] = TypeAdapter(dict[str, _Kept])
+_KEPT: TypeAdapter[dict[str, _Kept]] = TypeAdapter(dict[str, _Kept], config=ConfigDict(defer_build=True))
 _writing = threading.Lock()
 
 
