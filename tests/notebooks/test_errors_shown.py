@@ -47,4 +47,4 @@ def test_an_empty_cell_teaches_and_help_names_every_field(current):
     assert "%%finetune sentiment" in current.run("%%finetune").text
     told = current.run("%%finetune --help").text
     assert "learning_rate = 5e-05" in told
-    assert "--wait" in told
+    assert "--[no-]wait" in told
