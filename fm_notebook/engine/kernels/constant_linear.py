@@ -47,7 +47,8 @@ def _enable(layer: torch.nn.Linear) -> Undo:
             return before(input)
         dtype = torch.get_autocast_dtype(device)
         if dtype not in kept:
-            kept[dtype] = [None if p is None else p.detach().to(dtype) for p in (layer.weight, layer.bias)]
+            with torch.inference_mode(False):  # an evaluation may come first, and what is made in one cannot be trained through
+                kept[dtype] = [None if p is None else p.detach().to(dtype) for p in (layer.weight, layer.bias)]
         return F.linear(input, *kept[dtype])
 
     return replace_forward(layer, forward)

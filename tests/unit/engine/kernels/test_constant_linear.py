@@ -65,6 +65,14 @@ def test_frozen_weights_are_cast_at_the_first_step_alone(model):
     assert second == 0
 
 
+def test_an_evaluation_before_the_first_step_does_no_harm(model):
+    before = step(model)
+    constant_linear.enable(model)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        model(input_ids=torch.arange(12)[None])
+    assert all(torch.equal(a, b) for a, b in zip(step(model), before, strict=True))
+
+
 def test_weights_that_learn_are_left_alone(model):
     trained = [each for each in model.modules() if type(each) is torch.nn.Linear and each.weight.requires_grad]
     constant_linear.enable(model)
