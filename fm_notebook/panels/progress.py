@@ -16,7 +16,7 @@ import anywidget
 import traitlets
 
 from fm_notebook import messages
-from fm_notebook.panels import assets, card, curves, text
+from fm_notebook.panels import assets, card, curves, hearing, text
 from fm_notebook.panels.snapshot import commands, snapshot
 from fm_notebook.panels.watched import WatchedJob
 
@@ -74,10 +74,7 @@ class ProgressPanel(anywidget.AnyWidget):
         self._tick_lock = threading.Lock()
         catalogue = messages.catalogue(messages.language())  # raw: the page fills {name} and {step}
         super().__init__(words={key: catalogue[f"panel.{key}"] for key in WORDS})
-        if hasattr(self.comm, "_reply_subshell_for"):
-            # ipykernel 7.4 sends our clicks to the loop that wrote last on this comm, that is the main thread, which a busy
-            # cell blocks. Private, so guarded, and covered by a kernel test.
-            self.comm._reply_subshell_for = lambda _data, default: default  # type: ignore[union-attr]
+        hearing.hear_while_busy(self)
         self.on_msg(self._on_message)
 
     def follow(self) -> None:
@@ -102,8 +99,7 @@ class ProgressPanel(anywidget.AnyWidget):
     def close(self) -> None:
         """Watch no more and end the connection to the page."""
         self.unfollow()
-        if self.comm is not None:
-            self.layout.close()  # a widget of its own, which ipywidgets leaves open
+        hearing.close_layout(self)
         super().close()
 
     def get_state(self, key: object = None, drop_defaults: bool = False) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import traitlets
 
 from fm_notebook import messages, verbs
 from fm_notebook.errors import DataError
-from fm_notebook.panels import assets, live
+from fm_notebook.panels import assets, hearing, live
 from fm_notebook.panels.form import offers as form_offers
 from fm_notebook.panels.form import rows as form_rows
 from fm_notebook.panels.form import start as form_start
@@ -75,8 +75,7 @@ class FormPanel(anywidget.AnyWidget):
         catalogue = messages.catalogue(messages.language())  # raw: the page fills {field} and {n}
         words = {key: catalogue[f"form.{key}"] for key in WORDS}
         super().__init__(words=words, sections=[each.to_json() for each in sections()])
-        if hasattr(self.comm, "_reply_subshell_for"):  # as in `progress`: what is typed arrives while a cell is busy
-            self.comm._reply_subshell_for = lambda _data, default: default  # type: ignore[union-attr]
+        hearing.hear_while_busy(self)
         self.on_msg(self._on_message)
 
     def get_state(self, key: object = None, drop_defaults: bool = False) -> dict[str, Any]:
@@ -94,8 +93,7 @@ class FormPanel(anywidget.AnyWidget):
         unwatch, self._unwatch = self._unwatch, None
         if unwatch is not None:
             unwatch()
-        if self.comm is not None:
-            self.layout.close()  # a widget of its own, which ipywidgets leaves open
+        hearing.close_layout(self)
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:  # type: ignore[override]

@@ -18,10 +18,10 @@ import traitlets
 
 from fm_notebook import messages
 from fm_notebook.errors import RunError
-from fm_notebook.panels import assets, curves, text
+from fm_notebook.panels import assets, curves, hearing, text
+from fm_notebook.panels.plain import is_plain
 from fm_notebook.panels.runs import details as runs_details
 from fm_notebook.panels.runs import rows as runs_rows
-from fm_notebook.panels.plain import is_plain
 from fm_notebook.panels.runs.actions import SLOW, act
 from fm_notebook.panels.runs.compared import SpecDiff
 from fm_notebook.panels.runs.table import RunsTable
@@ -71,8 +71,7 @@ class RunsPanel(anywidget.AnyWidget):
         self._looked = 0.0
         self.language = messages.language()
         super().__init__(**vocabulary(self.language), pull="google.colab" in sys.modules)
-        if hasattr(self.comm, "_reply_subshell_for"):  # see ProgressPanel: clicks must not wait for a busy cell
-            self.comm._reply_subshell_for = lambda _data, default: default  # type: ignore[union-attr]
+        hearing.hear_while_busy(self)
         self.on_msg(self._on_message)
 
     def start(self) -> None:
@@ -83,8 +82,7 @@ class RunsPanel(anywidget.AnyWidget):
     def close(self) -> None:
         """Look no more and end the connection to the page."""
         self._ended.set()
-        if self.comm is not None:
-            self.layout.close()  # a widget of its own, which ipywidgets leaves open
+        hearing.close_layout(self)
         super().close()
 
     def get_state(self, key: object = None, drop_defaults: bool = False) -> dict[str, Any]:
