@@ -15,11 +15,12 @@ from fm_notebook.contracts.protocols import Command, Outputs, ReadCommand, Task
 from fm_notebook.engine import memory
 from fm_notebook.engine.batching import Batch, Budget, Examples, micro_batches, spans
 from fm_notebook.engine.forward import Forward
+from fm_notebook.engine.kernels import reduced_weights
 from fm_notebook.errors import JobFailed
 
 REPORT_SECONDS = 0.5
 CLOSE = 0.1
-"""Distance of two logits that rounding to bf16 does not bridge: it moves logits of size 5 by about 0.03."""
+"""Distance of two logits that rounding to bf16 hardly ever bridges, see `fm_notebook.engine.kernels.reduced_weights`."""
 CHUNK = 4096
 """Texts gathered at a time: what is in memory does not grow with the data."""
 
@@ -77,7 +78,8 @@ def sure_outputs(
     Where that is most of them, as before any training, all are. A task whose labels come of something else than the best logit
     says by its ``margins(logits)`` how far each is from another one.
     """
-    found = yield from outputs(model, task, examples, forward, budget, command=command, until=until)
+    with reduced_weights.while_scoring(model, forward.precision):
+        found = yield from outputs(model, task, examples, forward, budget, command=command, until=until)
     if found is None or forward.precision == "fp32":
         return found
     doubtful = np.flatnonzero(_closest(found, getattr(task, "margins", two_best)) < CLOSE)
