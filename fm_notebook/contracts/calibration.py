@@ -67,10 +67,11 @@ class Temperature(Frozen):
     """The number by which logits are best divided, and the mean loss in nats before and after.
 
     Above 1 where the model was too sure. `at_bound`: the least loss lies at the end of what was searched, as with rows that
-    are all right, where colder is always better; then the temperature means nothing.
+    are all right, where colder is always better; then the temperature means nothing, and there is no interval.
     """
 
     temperature: float
+    interval: Interval | None = None
     loss_before: float
     loss_after: float
     n: int
@@ -80,10 +81,13 @@ class Temperature(Frozen):
 class Curve(Frozen):
     """Points of an ROC (``x`` FPR, ``y`` TPR) or precision-recall curve (``x`` recall, ``y`` precision), and what it sums to.
 
-    `thresholds` are the least scores that count as positive; `area` is AUC or average precision.
+    `thresholds` are the least scores that count as positive; `area` is AUC or average precision. `label` is the one held
+    positive, all others together being negative, and `base_rate` its share of the rows: the precision of chance.
     """
 
     kind: Literal["roc", "precision-recall"]
+    label: str = ""
+    base_rate: float | None = None
     x: list[float]
     y: list[float]
     thresholds: list[float]

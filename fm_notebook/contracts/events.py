@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
+from fm_notebook.contracts.attributions import Attribution
 from fm_notebook.contracts.results import Evaluation, Interval, RunResult
 from fm_notebook.contracts.specs import Frozen
 from fm_notebook.contracts.trials import Estimate, LearningRateCurve
@@ -181,6 +182,7 @@ class Ended(_Event):
     evaluation: Evaluation | None = None
     estimate: Estimate | None = None
     learning_rates: LearningRateCurve | None = None
+    attribution: Attribution | None = None
     error: ErrorRecord | None = None
 
 
@@ -203,5 +205,9 @@ _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event, config=ConfigDict(defer_build=
 
 
 def read_event(line: str | bytes) -> Event:
-    """The event that one line of a journal holds."""
-    return _ADAPTER.validate_json(line)
+    """The event that one line of a journal holds.
+
+    What this version does not know of it is passed over: a package may be upgraded under an open notebook, and its next worker is
+    of the new one.
+    """
+    return _ADAPTER.validate_json(line, extra="ignore")

@@ -12,31 +12,21 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from fm_notebook import messages
+from fm_notebook.contracts.group_names import Adjustment, Group, group_name
 from fm_notebook.contracts.scores import Interval, Score
+from fm_notebook.contracts.tpr_gaps import TprGaps
 from fm_notebook.contracts.values import Frozen
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Group = tuple[str | None, ...]
-"""A group: its value in each column that the rows are grouped by; None where the value is missing."""
-
 Reason = Literal["no_positives", "no_negatives", "none_selected", "one_class", "no_probabilities"]
 """Why a group has no such score."""
-
-Adjustment = Literal["holm", "benjamini-hochberg"]
-"""How p-values of a family are adjusted: Holm bounds the chance of any false find, Benjamini-Hochberg the share of them."""
-
 
 SCORE_COLUMNS = ["n_rows", "small", "metric", "value", "low", "high", "n", "few", "undefined"]
 GAP_COLUMNS = [
     "kind", "metric", "first", "second", "difference", "ratio", "low", "high", "p_value", "adjusted_p", "detectable",
 ]  # fmt: skip
-
-
-def group_name(group: Group) -> str:
-    """The group as shown: its values, joined by ``×``; a missing value is named in the reader's language."""
-    return " × ".join(messages.text("groups.missing") if value is None else value for value in group)
 
 
 class Undefined(Frozen):
@@ -92,8 +82,8 @@ class GroupScores(Frozen):
         return next((score for score in self.scores if score.name == name), None)
 
     def compares(self, name: str) -> bool:
-        """Whether the score called `name` stands on enough rows to be held against other groups'."""
-        return not self.small and name not in self.few and self.get(name) is not None
+        """Whether the score called `name` is held against other groups': it stands on enough rows, of people who are a group."""
+        return not self.small and None not in self.group and name not in self.few and self.get(name) is not None
 
 
 class GroupTable(Frozen):
@@ -280,10 +270,23 @@ class Disparities(Frozen):
 
 
 class ByGroup(Frozen):
-    """What an evaluation says of one way to group the rows."""
+    """What an evaluation says of one way to group the rows.
+
+    Attributes
+    ----------
+    table : GroupTable
+    disparities : Disparities
+    subgroup_aucs : GroupTable or None
+        Whether the score of the positive label ranks rows alike inside and outside of each group, see
+        `fm_notebook.metrics.subgroup_auc`; None without a positive label. Rows whose group is missing are not in it.
+    tpr_gaps : TprGaps or None
+        Where there are more than two labels: true positive rates by class, of each group against all others.
+    """
 
     table: GroupTable
     disparities: Disparities
+    subgroup_aucs: GroupTable | None = None
+    tpr_gaps: TprGaps | None = None
 
 
 def _ends(interval: Interval | None) -> tuple[float | None, float | None]:

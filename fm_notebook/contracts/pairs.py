@@ -43,7 +43,10 @@ class Change(Frozen):
     p_value : float or None
         Two-sided, by `test`; None where there is no test that holds.
     adjusted_p : float or None
-        Adjusted over all scores and all groups that are not small.
+        Adjusted over all scores that do not stand on few rows, and all groups that are not small.
+    few : bool
+        Whether it stands on fewer than ``min_positives`` rows of the label or decision that it is about: shown,
+        but no part of the adjusted p-values.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Change(Frozen):
     p_value: float | None = None
     adjusted_p: float | None = None
     test: Test | None = None
+    few: bool = False
 
 
 class GroupChanges(Frozen):
@@ -112,14 +116,16 @@ class PairedComparison(Frozen):
         for each in (self.overall, *self.groups):
             flips = (each.flips.mended, each.flips.broken) if each.flips else (None, None)
             name = group_name(each.group) if each.group else None
-            for c in each.changes:
-                ends = (c.interval.low, c.interval.high) if c.interval else (None, None)
-                shown = (c.first, c.second, c.difference, *ends, c.p_value, c.adjusted_p, c.test)
-                rows.append((name, each.small, c.name, c.n, *shown, *flips))
+            rows += [(name, each.small, c.name, c.n, c.few, *_shown(c), *flips) for c in each.changes]
         return pd.DataFrame(rows, columns=CHANGE_COLUMNS)
 
 
 CHANGE_COLUMNS = [
-    "group", "small", "metric", "n", "first", "second", "difference", "low", "high", "p_value", "adjusted_p", "test",
+    "group", "small", "metric", "n", "few", "first", "second", "difference", "low", "high", "p_value", "adjusted_p", "test",
     "mended", "broken",
 ]  # fmt: skip
+
+
+def _shown(change: Change) -> tuple[object, ...]:
+    ends = (change.interval.low, change.interval.high) if change.interval else (None, None)
+    return change.first, change.second, change.difference, *ends, change.p_value, change.adjusted_p, change.test

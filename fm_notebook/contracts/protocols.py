@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     import numpy as np
     import pyarrow as pa
+    from pydantic import BaseModel
 
+    from fm_notebook.contracts.events import Noted
     from fm_notebook.contracts.results import Report
 
 Command = Literal["run", "pause", "stop", "cancel"]
@@ -139,6 +141,65 @@ class Generates(Protocol):
         self, model: Any, tokenizer: Any, prompts: Any, *, batch_size: int, precision: Any, command: ReadCommand
     ) -> Generator[Any, None, pa.Table | None]:
         """What the user is given, one row each, in their order; None if a command came in between. Yields `ItemsScored`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows to learn from, as a `Mitigation` takes and gives them.
+
+    Attributes
+    ----------
+    rows : pyarrow.Table
+        In canonical columns; ``by.<name>`` is the group that each row has of a grouping.
+    weights : ndarray of float64, shape (N,)
+        How much each row's loss counts.
+    labels : list of str
+        The classes that the numbers of ``label`` mean.
+    """
+
+    rows: pa.Table
+    weights: np.ndarray
+    labels: list[str]
+
+
+@runtime_checkable
+class Mitigation(Protocol):
+    """A way to lessen differences between groups while a model is fine-tuned. Importing its module loads no torch and no NumPy.
+
+    Attributes
+    ----------
+    name, source : str
+        `source` cites who described it.
+    stage : str
+        Where it acts: on rows before training (``pre-processing``), on the loss (``in-processing``), on answers
+        (``post-processing``).
+    kinds : frozenset of str
+        Kinds of rows that it is for: see `fm_notebook.data.reading.Reading`.
+    Spec : type
+        Its fields, a pydantic model.
+    """
+
+    name: str
+    stage: Literal["pre-processing", "in-processing", "post-processing"]
+    kinds: frozenset[str]
+    Spec: type[BaseModel]
+    source: str
+
+    @property
+    def summary(self) -> str:
+        """What it does, in a sentence of the reader's language."""
+        ...
+
+    def groups(self, spec: Any) -> tuple[str, ...]:
+        """The columns of the training rows that it needs besides text and label, such as ``gender`` or ``mentions:gender``."""
+        ...
+
+    def apply(self, given: TrainingRows, spec: Any, *, seed: int) -> tuple[TrainingRows, list[Noted]]:
+        """The rows with others added, or with other weights, and what is said of it.
+
+        The same each time it is called with the same: a resumed run and each process of several derive the rows anew.
+        """
         ...
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.metadata
 import importlib.util
 import os
 import pkgutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fm_notebook.errors import FMError, did_you_mean
 
@@ -84,6 +85,18 @@ class Registry(Mapping[str, T]):
         if point := self._entry_points().get(name):
             return point.load()
         raise FMError(f"unknown.{self.kind}", name=name, known=", ".join(self), hint=did_you_mean(name, list(self)))
+
+
+def registry_of(path: str | Path, registries: Sequence[Registry[Any]]) -> Registry[Any]:
+    """That of `registries` whose kind of plug-in the file at `path` holds, told by the object it defines; else the first.
+
+    The file is read and not run: an error in it is shown where the plug-in is asked for.
+    """
+    with suppress(OSError, SyntaxError, ValueError):
+        tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+        defined = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        return next((each for each in registries if each.attribute in defined), registries[0])
+    return registries[0]
 
 
 @lru_cache(maxsize=16)  # they stand in a file of each installed package: 25 ms, and completion asks at every key

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from fm_notebook.contracts.calibration import Calibration, Curve, Temperature
 from fm_notebook.contracts.groups import ByGroup
 from fm_notebook.contracts.scores import ClassScores, Interval, Score
 from fm_notebook.contracts.specs import DataRef, Frozen
@@ -125,6 +126,13 @@ class Evaluation(Frozen):
         For numbers: true and predicted value of at most 2,000 rows, for the picture.
     text_perplexities : list of float
         For language models: of at most 2,000 texts, for the picture.
+    calibration : Calibration or None
+        Whether probabilities mean what they say, where each row has one class.
+    temperature : Temperature or None
+        By which the logits would best be divided, fitted on these very rows.
+    curves : list of Curve
+        ROC and precision-recall curves of the positive label, or, where none is named, of each label against all others (at
+        most 8 labels, the most frequent).
     groups : list of ByGroup
         Scores by group and how far these lie apart, one for each grouping that was asked for.
     trained_rows : int
@@ -146,6 +154,9 @@ class Evaluation(Frozen):
     partial: dict[str, int] = Field(default_factory=dict)
     points: list[tuple[float, float]] = Field(default_factory=list)
     text_perplexities: list[float] = Field(default_factory=list)
+    calibration: Calibration | None = None
+    temperature: Temperature | None = None
+    curves: list[Curve] = Field(default_factory=list)
     groups: list[ByGroup] = Field(default_factory=list)
     trained_rows: int = 0
     untrained_head: bool = False
@@ -161,6 +172,14 @@ class Evaluation(Frozen):
             if score.name == name:
                 return score
         raise KeyError(name)
+
+    def __repr__(self) -> str:
+        """One line: what was scored, and the scores with their intervals; the tables are for notebooks."""
+        scores = ", ".join(map(_in_short, self.scores))
+        by = "".join(f", by {' × '.join(each.table.columns)}" for each in self.groups)
+        return f"<Evaluation of {self.run or self.model} on {self.data.source}, n = {self.n:,}: {scores}{by}>"
+
+    __str__ = __repr__
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a score: columns ``label`` (None: over all rows), ``metric``, ``value``, ``low``, ``high``, ``n``."""
@@ -178,3 +197,8 @@ class Evaluation(Frozen):
                 "n": [score.n for _, score in rows],
             }
         )
+
+
+def _in_short(score: Score) -> str:
+    between = f" [{score.interval.low:.4g}, {score.interval.high:.4g}]" if score.interval else ""
+    return f"{score.name} {score.value:.4g}{between}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
 from fm_notebook.contracts.adapters import LoraSpec, PromptTuningSpec
 from fm_notebook.contracts.values import (
@@ -119,6 +119,8 @@ class FinetuneSpec(Frozen):
     lora: LoraSpec | None = None
     prompt_tuning: PromptTuningSpec | None = None
     freeze: Literal["backbone"] | None = None
+    # plug-ins by name, in their order, with their fields
+    mitigation: dict[str, dict[str, JsonValue]] | None = None
     # training
     epochs: Positive = 3.0
     max_steps: Count | None = None
@@ -207,6 +209,65 @@ class PredictSpec(Frozen):
     allow_pickle: bool = False
 
 
+class ExplainSpec(Frozen):
+    """Say which parts of `text` drove the model's answer to it.
+
+    `label` is the one to explain, None the predicted one. `target` is for answers about a part of the text, tags and next tokens:
+    a piece's number or its characters. With `text_pair` a language model's `text` is the prompt and `text_pair` what follows.
+    `methods` may be empty: then only the answer is given.
+    """
+
+    kind: Literal["explain"] = "explain"
+    format_version: Literal[1] = FORMAT_VERSION
+    model: ModelRef
+    tokenizer: ModelRef | None = None
+    run: RunName | None = None
+    task: TaskName = "text-classification"
+    text: Annotated[str, Field(min_length=1)]
+    text_pair: str | None = None
+    label: str | None = None
+    labels: tuple[str, ...] = ()
+    target: int | str | None = None
+    methods: tuple[Literal["integrated-gradients", "occlusion"], ...] = ("integrated-gradients", "occlusion")
+    unit: Literal["token", "word"] = "token"
+    baseline: Literal["auto", "mask", "pad", "zero"] = "auto"
+    steps: Count | None = None
+    problem: Literal["auto", "single-label", "multi-label", "regression"] = "auto"
+    max_length: Annotated[int, Field(ge=4, strict=True)] = 256
+    template: str = "{text}\nLabel: {label}"
+    shots: tuple[tuple[str, str], ...] = ()
+    label_words: dict[str, str] | None = None
+    score: Literal["sum", "mean", "pmi"] = "sum"
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    precision: Literal["fp32"] = "fp32"
+    device: Device = "auto"
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
+class EmbedSpec(Frozen):
+    """A vector for each row: the model's last hidden state, averaged over the tokens, in fp32.
+
+    The rows are those of the job folder's ``data/eval.arrow``; the vectors, of unit length, are written to ``embeddings.npy``.
+    """
+
+    kind: Literal["embed"] = "embed"
+    format_version: Literal[1] = FORMAT_VERSION
+    model: ModelRef
+    tokenizer: ModelRef | None = None
+    run: RunName | None = None
+    task: TaskName = "text-classification"
+    problem: Literal["auto", "single-label", "multi-label", "regression"] = "auto"
+    data: DataRef
+    max_length: Annotated[int, Field(ge=4, strict=True)] = 256
+    batch_size: Count = 64
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    packing: Literal["auto", "off"] = "auto"
+    device: Device = "auto"
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
 class DryRunSpec(Frozen):
     """Say what `run` would take: memory, time, disk. A few steps are measured, and nothing is kept of them."""
 
@@ -248,7 +309,7 @@ class FindLearningRateSpec(Frozen):
 
 TrialSpec = DryRunSpec | FindLearningRateSpec
 """What is tried of a run without doing it."""
-Spec = FinetuneSpec | EvaluateSpec | PredictSpec | TrialSpec
+Spec = FinetuneSpec | EvaluateSpec | PredictSpec | EmbedSpec | ExplainSpec | TrialSpec
 _LATE = ConfigDict(defer_build=True)  # until first used: a notebook loads fast
 _ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")], config=_LATE)
 

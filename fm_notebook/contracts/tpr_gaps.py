@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from fm_notebook.contracts.groups import Adjustment, Group, group_name
+from fm_notebook.contracts.group_names import Adjustment, Group, group_name
 from fm_notebook.contracts.scores import Interval, Score
 from fm_notebook.contracts.values import Frozen
 
@@ -59,7 +59,7 @@ class GroupTprGaps(Frozen):
 
 
 class TprGaps(Frozen):
-    """`GroupTprGaps` of every group that is not small; the others are in `small`."""
+    """`GroupTprGaps` of every group that is known and not small; small ones are in `small`."""
 
     columns: list[str]
     groups: list[GroupTprGaps]

@@ -75,7 +75,7 @@ def encode(
         If a column is not there or of the wrong kind, nothing is left, or the labels are not what is needed.
     """
     picked, place = chosen(table, reading := reading.among(table.column_names), field, lines)
-    groups = kept(table, reading.groups, field, lines)
+    groups = kept(table, reading.groups, field, lines, texts=picked)
     encoder = _encoder(picked, reading.kind, labels, place)
     if order is not None and encoder.labels != tuple(order) and set(encoder.labels) == set(order):
         encoder = _encoder(picked, reading.kind, order, place)

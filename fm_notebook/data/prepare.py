@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import DataRef
+from fm_notebook.data.derived_groups import is_derived
 from fm_notebook.data.encoding import Encoded, encode
 from fm_notebook.data.fingerprint import fingerprint, row_hashes
+from fm_notebook.data.given_groups import with_given
+from fm_notebook.data.grouped import PREFIX, kept
 from fm_notebook.data.lists import is_list, ragged
 from fm_notebook.data.reading import Kind, Reading
 from fm_notebook.data.sources import read
 from fm_notebook.data.splits import held_out
 from fm_notebook.data.stored import chosen_rows, load, write
+from fm_notebook.data.wording import shown
 from fm_notebook.errors import DataError
 
-__all__ = ["Rows", "TrainingData", "label_counts", "load", "prepare_rows", "prepare_training", "shared_rows", "write"]
+__all__ = [
+    "Rows",
+    "TrainingData",
+    "held_out_rows",
+    "label_counts",
+    "load",
+    "prepare_rows",
+    "prepare_training",
+    "shared_rows",
+    "write",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +136,72 @@ def prepare_rows(
     reading: Reading | None = None,
     labels: Sequence[str] | None = None,
     source: str,
-    line: int | None = None,
+    lines: Mapping[str, int] | None = None,
+    groups: Mapping[str, Any] | None = None,
 ) -> Rows:
     """Read and check rows to score by the classes `labels`; a `reading` without ``label`` takes them as unlabelled.
+
+    `groups` are values that the user gave for the rows, see `fm_notebook.data.given_groups`.
 
     Raises
     ------
     DataError
         See `fm_notebook.data.sources.read` and `fm_notebook.data.encoding.encode`.
     """
-    table, ref = read(data, source=source, field="data", line=line)
-    encoded = encode(table, reading or Reading(), labels=labels, field="data", lines={"data": line} if line else {})
+    lines = lines or {}
+    table, ref = read(data, source=source, field="data", line=lines.get("data"))
+    table = with_given(table, groups or {}, data, lines.get("by"))
+    encoded = encode(table, reading or Reading(), labels=labels, field="data", lines=lines)
     counts = label_counts(encoded.table, encoded.labels)
     return Rows(encoded.table, _with_fingerprint(ref, encoded), encoded.missing_rows, encoded.labels, counts, encoded.kind)
+
+
+def held_out_rows(
+    stored: Path,
+    labels: Sequence[str],
+    kind: Kind,
+    *,
+    source: str,
+    names: Sequence[str] = (),
+    lines: Mapping[str, int] | None = None,
+) -> Rows:
+    """The rows that a run held out, from its folder, as they were scored while it trained.
+
+    Parameters
+    ----------
+    stored : Path
+        Arrow file of the rows in canonical columns.
+    labels : sequence of str
+        The classes that their numbers mean.
+    kind : str
+        What the run's reading came to.
+    source : str
+        The run's name.
+    names : sequence of str
+        Groups to keep beside the rows: those that were kept for the run, or made of its texts.
+    lines : Mapping, optional
+        Line of the cell by field, for errors.
+
+    Raises
+    ------
+    DataError
+        If a group is neither.
+    """
+    lines, table = lines or {}, load(stored)
+    ours = [name for name in table.column_names if not name.startswith(PREFIX)]
+    groups = table.drop_columns(ours)
+    groups = groups.rename_columns([name.removeprefix(PREFIX) for name in groups.column_names])
+    for name in names:
+        if name not in groups.column_names and not is_derived(name):
+            raise DataError("data.group.held_out", line=lines.get("by"), column=shown(name), run=source)
+    texts = table.select([name for name in ("text", "text_pair") if name in ours])
+    found = kept(groups, names, "data", lines, texts=texts)
+    whole = table.select(ours)
+    for name in found.column_names:
+        whole = whole.append_column(name, found[name])
+    encoded = Encoded(whole, tuple(labels), 0, kind)
+    ref = _with_fingerprint(DataRef(source=source, kind="run", rows=whole.num_rows), encoded)
+    return Rows(whole, ref, 0, tuple(labels), label_counts(whole, labels), kind)
 
 
 def shared_rows(table: pa.Table, other: pa.Table) -> int:
@@ -154,8 +223,9 @@ def label_counts(table: pa.Table, labels: Sequence[str]) -> list[int]:
 
 
 def _as(reading: Reading, kind: Kind) -> Reading:
-    """What ``auto`` came to for train also holds for eval; which columns there are is seen anew."""
-    return reading if reading.kind != "auto" else Reading(kind, reading.text, reading.text_pair, reading.label)
+    """What ``auto`` came to for train also holds for eval; which columns there are is seen anew. Groups are for training."""
+    asked = replace(reading, groups=())
+    return asked if reading.kind != "auto" else Reading(kind, reading.text, reading.text_pair, reading.label)
 
 
 def _hold_out(whole: Encoded, ref: DataRef, share: float, seed: int, line: int | None) -> TrainingData:

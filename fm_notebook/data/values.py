@@ -107,6 +107,7 @@ def _from_columns(names: Sequence[str], columns: Iterable[Any]) -> pa.Table:
 
 def _array(name: str, column: Any) -> tuple[pa.Field, pa.Array | pa.ChunkedArray]:
     """A column as an array; of mixed types as text, marked where only some values are lists."""
+    column = _with_named_bins(column)
     try:
         array = pa.array(column, from_pandas=True)
         return pa.field(name, array.type), array
@@ -115,6 +116,14 @@ def _array(name: str, column: Any) -> tuple[pa.Field, pa.Array | pa.ChunkedArray
     mixed = {"mixed": "lists"} if any(_is_column(value) for value in values) else None
     texts = pa.array([None if _is_missing(value) else str(value) for value in values], pa.large_string())
     return pa.field(name, texts.type, metadata=mixed), texts
+
+
+def _with_named_bins(column: Any) -> Any:
+    """Intervals, such as ``pandas.cut`` makes, by their text: Arrow takes them for pairs of numbers."""
+    categories = getattr(getattr(column, "dtype", None), "categories", None)
+    if categories is not None and str(categories.dtype).startswith("interval"):
+        return column.cat.rename_categories(categories.astype(str)) if hasattr(column, "cat") else column.astype(str)
+    return column
 
 
 def _is_missing(value: object) -> bool:

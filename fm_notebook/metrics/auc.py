@@ -58,12 +58,17 @@ def auc_score(name: str, scores: np.ndarray, positive: np.ndarray, *, level: flo
     >>> found.value, found.n, found.interval.method
     (0.875, 4, 'delong')
     """
-    wins, losses = counts(scores, positive)
-    if not (wins.any() and losses.any()):
+    return auc_of_counts(name, *counts(scores, positive), level=level)
+
+
+def auc_of_counts(name: str, positives: np.ndarray, negatives: np.ndarray, *, level: float = 0.95) -> Score | None:
+    """`auc_score` from what `counts` gives: rows that are ranked once can be counted in many ways."""
+    n_positive, n_negative = int(positives.sum()), int(negatives.sum())
+    if not (n_positive and n_negative):
         return None
-    value, n = _area(wins, losses), len(scores)
-    interval = delong(wins, losses, level) or _from_wilson(value, int(min(wins.sum(), losses.sum())), level)
-    return Score(name=name, value=value, n=n, interval=interval)
+    value = _area(positives, negatives)
+    interval = delong(positives, negatives, level) or _from_wilson(value, min(n_positive, n_negative), level)
+    return Score(name=name, value=value, n=n_positive + n_negative, interval=interval)
 
 
 def counts(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

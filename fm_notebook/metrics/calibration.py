@@ -22,12 +22,11 @@ Brier (1950), *Verification of forecasts expressed in terms of probability*, Mon
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
-from fm_notebook.contracts.calibration import Calibration, ReliabilityBin, Temperature
+from fm_notebook.contracts.calibration import Calibration, ReliabilityBin
 from fm_notebook.contracts.results import Interval, Score
 from fm_notebook.errors import DataError
 from fm_notebook.metrics.intervals import mean_t, wilson
@@ -35,8 +34,6 @@ from fm_notebook.metrics.predictions import Predictions
 from fm_notebook.metrics.resampling import RESAMPLES
 
 BINS = 15
-LOG_TEMPERATURE = math.log(100)
-"""Temperatures are searched from 1/100 to 100."""
 
 
 def calibration(predictions: Predictions, *, n_bins: int = BINS, level: float = 0.95, seed: int = 0) -> Calibration:
@@ -188,57 +185,6 @@ def brier(predictions: Predictions, level: float = 0.95) -> Score:
     return _mean("brier", (p**2).sum(1) - 2 * true + 1, level)
 
 
-def temperature(logits: np.ndarray, truth: np.ndarray) -> Temperature:
-    r"""The temperature T that makes :math:`-\frac1N \sum_i \ln softmax(z_i / T)_{y_i}` least, searched over ln T.
-
-    It changes no predicted label. Fit it on rows that neither training nor the reported scores have seen.
-
-    Parameters
-    ----------
-    logits : numpy.ndarray
-        Or logarithms of probabilities, which give the same. Shape ``(N, C)``, N at least 1.
-    truth : numpy.ndarray
-        Class numbers, shape ``(N,)``.
-
-    Raises
-    ------
-    DataError
-        If a logit is not a number.
-
-    References
-    ----------
-    Guo et al. (2017), section 4.2.
-
-    Examples
-    --------
-    Three of four rows are right, whatever the row, so that the best probability is 3/4: 4 / T = ln 3.
-
-    >>> found = temperature(np.array([[4.0, 0.0]] * 4), np.array([0, 0, 0, 1]))
-    >>> round(found.temperature, 3), round(4 / math.log(3), 3)
-    (3.641, 3.641)
-    """
-    from scipy.optimize import minimize_scalar
-
-    logits = np.asarray(logits, np.float64)
-    bad = ~np.isfinite(logits).all(1)
-    if bad.any():
-        raise DataError("groups.logits", rows=int(bad.sum()), n=len(logits))
-
-    def loss(log_t: float) -> float:
-        return _loss(logits / math.exp(log_t), truth)
-
-    # A golden section over the whole range: in 1/T the loss is convex, so in ln T it has a single valley.
-    found = minimize_scalar(loss, bounds=(-LOG_TEMPERATURE, LOG_TEMPERATURE), method="bounded", options={"xatol": 1e-6})
-    best, least = float(found["x"]), float(found["fun"])  # pyright: ignore[reportIndexIssue]
-    return Temperature(
-        temperature=math.exp(best),
-        loss_before=loss(0.0),
-        loss_after=least,
-        n=len(truth),
-        at_bound=min(loss(-LOG_TEMPERATURE), loss(LOG_TEMPERATURE)) <= least + 1e-9,
-    )
-
-
 def bin_of(scores: np.ndarray, n_bins: int = BINS) -> np.ndarray:
     """Number of each score's bin, shape ``(N,)``.
 
@@ -282,9 +228,3 @@ def _least(below: Callable[[float], float], share: float) -> float:
 
 def _mean(name: str, values: np.ndarray, level: float) -> Score:
     return Score(name=name, value=float(values.mean()), n=len(values), interval=mean_t(values, level))
-
-
-def _loss(logits: np.ndarray, truth: np.ndarray) -> float:
-    top = logits.max(1)
-    raised = np.log(np.exp(logits - top[:, None]).sum(1)) + top
-    return float((raised - logits[np.arange(len(truth)), truth]).mean())

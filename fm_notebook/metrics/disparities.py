@@ -83,8 +83,8 @@ def disparities(
     Returns
     -------
     Disparities
-        Groups that are small are in no gap; a score that fewer than two groups can be compared in has none. The difference of
-        a pair is the first less the second.
+        Groups that are small, or whose value is missing, are in no gap; a score that fewer than two groups can be compared in
+        has none. The difference of a pair is the first less the second.
 
     Examples
     --------
@@ -143,8 +143,8 @@ def _equalized_odds(table: GroupTable, tpr: Gap, tpr_drawn: np.ndarray, fpr: Gap
 
 
 def _mean_gaps(table: GroupTable, predictions: Predictions, grouping: Grouping) -> Iterator[Gap]:
-    """Of scores that are no rates: the rows of all groups that are not small are permuted, once for all three."""
-    kept = np.flatnonzero([not row.small for row in table.groups])
+    """Of scores that are no rates: the rows of all groups that are known and not small are permuted, once for all three."""
+    kept = np.flatnonzero([not row.small and None not in row.group for row in table.groups])
     at = {table.groups[code].group: number for number, code in enumerate(kept)}
     inside = _in_order(predictions, grouping, np.isin(grouping.codes, kept))
     codes, some = np.searchsorted(kept, grouping.codes[inside]).astype(np.int16), predictions.take(inside)

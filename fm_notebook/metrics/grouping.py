@@ -5,14 +5,17 @@ Rows are coded once; everything that is computed by group works on the codes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from fm_notebook.contracts.groups import Group
+from fm_notebook.data.grouped import PREFIX, crossed
 from fm_notebook.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ MOST = 50
 """Different values a column may have: more are numbers to bin, or names of single rows."""
 MOST_CROSSED = 100
 """Groups a crossing may have: they make 4,950 pairs."""
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,16 +97,47 @@ def grouping(column: str, values: ArrayLike, *, most: int = MOST) -> Grouping:
 
     # Object, so that None, NaN and NA of any column type are found; a hash of the values, which is O(N).
     firsts, uniques = pd.factorize(pd.Series(values, dtype="object"), use_na_sentinel=True)
+    return _coded(column, firsts, list(uniques), most)
+
+
+def of_rows(rows: pa.Table, name: str) -> Grouping:
+    """Rows of an evaluation by `name`, a column or a crossing such as ``gender*region``; their columns are ``by.<column>``.
+
+    Raises
+    ------
+    DataError
+        See `grouping` and `crossing`.
+
+    Examples
+    --------
+    >>> of_rows(pa.table({"by.gender": ["w", "m", None, "w"]}), "gender").groups
+    (('m',), ('w',), (None,))
+    """
+    return crossing(*[_of_column(each, rows[PREFIX + each]) for each in crossed(name)])
+
+
+def _of_column(column: str, values: pa.ChunkedArray) -> Grouping:
+    """Arrow hashes its own values: a million Python objects are never made."""
+    encoded = values.combine_chunks()
+    encoded = encoded if pa.types.is_dictionary(encoded.type) else encoded.dictionary_encode()
+    firsts = np.asarray(encoded.indices.cast(pa.int64()).fill_null(-1))
+    uniques = encoded.dictionary.to_pylist()
+    none = np.array([value is None for value in uniques] + [True])
+    return _coded(column, np.where(none[firsts], -1, firsts), [0 if value is None else value for value in uniques], MOST)
+
+
+def _coded(column: str, firsts: np.ndarray, uniques: list[Any], most: int) -> Grouping:
+    """From the number of each row's value among the `uniques`, -1 where it is missing."""
     if not len(firsts):
         raise DataError("groups.empty")
-    ordered = _ordered(list(uniques))
-    names = [text for value in ordered if (text := str(value).strip())]
-    shown = list(dict.fromkeys(names))
-    if len(shown) > most:
-        raise DataError("groups.too_many", column=column, found=len(shown), most=most)
+    named = [str(value).strip() for value in uniques]
+    found = len({name for name in named if name})
+    if found > most:
+        raise DataError("groups.too_many", column=column, found=found, most=most)
+    shown = list(dict.fromkeys(text for value in _ordered(uniques) if (text := str(value).strip())))
     place: dict[str | None, int] = {name: at for at, name in enumerate(shown)}
     missing = len(shown)
-    codes = np.array([place.get(str(value).strip(), missing) for value in uniques] + [missing])[firsts]
+    codes = np.array([place.get(name, missing) for name in named] + [missing])[firsts]
     return _dense((column,), codes, [*((name,) for name in shown), (None,)])
 
 
@@ -181,11 +216,15 @@ def binned(column: str, values: ArrayLike, bins: int = 4) -> Grouping:
 
 
 def _ordered(values: list[Any]) -> list[Any]:
-    """Numbers by size, else all by their text."""
+    """Numbers by size, else all by their text, in which numbers are ordered by size too: ``9 – 20`` before ``21 – 150``."""
     try:
-        return sorted(values, key=float) if not any(isinstance(value, str) for value in values) else sorted(values, key=str)
+        return sorted(values, key=float if not any(isinstance(value, str) for value in values) else _in_order)
     except (TypeError, ValueError):
-        return sorted(values, key=str)
+        return sorted(values, key=_in_order)
+
+
+def _in_order(value: Any) -> tuple[str | float, ...]:
+    return tuple(float(part) if at % 2 else part for at, part in enumerate(_NUMBER.split(str(value))))
 
 
 def _dense(columns: tuple[str, ...], codes: np.ndarray, groups: Sequence[Group]) -> Grouping:

@@ -41,7 +41,9 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     """
     order = np.argsort(p_values)
     steps = np.asarray(p_values, np.float64)[order] * np.arange(len(order), 0, -1)
-    return _placed(np.minimum(np.maximum.accumulate(steps), 1.0), order)
+    back = np.empty_like(steps)
+    back[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return back
 
 
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
@@ -71,12 +73,6 @@ def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
     >>> benjamini_hochberg(np.array([0.03, 0.01, 0.04])).round(3).tolist()
     [0.04, 0.03, 0.04]
     """
-    order = np.argsort(p_values)
-    steps = np.asarray(p_values, np.float64)[order] * len(order) / np.arange(1, len(order) + 1)
-    return _placed(np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0), order)
+    from scipy.stats import false_discovery_control
 
-
-def _placed(values: np.ndarray, order: np.ndarray) -> np.ndarray:
-    back = np.empty_like(values)
-    back[order] = values
-    return back
+    return false_discovery_control(p_values) if len(p_values) else np.zeros(0)

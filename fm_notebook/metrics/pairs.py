@@ -6,11 +6,14 @@ high end to the reverse, which errs on the wide side.
 Where no resample differs, as for models that predict alike, they are plus and minus what Wilson's interval allows a share of
 which none of n rows was seen.
 
-P-values are those of `fm_notebook.metrics.paired_tests`, adjusted over all scores and all groups that are not small.
-
+P-values are those of `fm_notebook.metrics.paired_tests`, adjusted over all scores and all groups that are not small. Scores on
+few rows of the label that they are about are marked and no part of that: of an AUC with five positive rows, the interval held the
+truth in 88 %.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,7 +23,7 @@ from fm_notebook.contracts.results import Interval
 from fm_notebook.errors import DataError
 from fm_notebook.metrics.calibration import ece, scored
 from fm_notebook.metrics.grouping import Grouping
-from fm_notebook.metrics.groups import MIN_N, check_rows
+from fm_notebook.metrics.groups import MIN_N, MIN_POSITIVES, check_rows
 from fm_notebook.metrics.intervals import mean_t, percentile, wilson
 from fm_notebook.metrics.multiplicity import adjusted
 from fm_notebook.metrics.paired_tests import delong_difference, mcnemar, paired_p
@@ -34,6 +37,7 @@ def compare(
     grouping: Grouping | None = None,
     *,
     min_n: int = MIN_N,
+    min_positives: int = MIN_POSITIVES,
     adjustment: Adjustment = "holm",
     level: float = 0.95,
     seed: int = 0,
@@ -48,6 +52,9 @@ def compare(
         Of the same rows.
     min_n : int
         Rows below which a group is shown but no part of the adjusted p-values.
+    min_positives : int
+        Positive (TPR), negative (FPR) or predicted positive (PPV, with either model) rows below which a change is so too; for
+        AUC both classes need as many.
     adjustment : {"holm", "benjamini-hochberg"}
     level : float
         Of the intervals.
@@ -69,14 +76,11 @@ def compare(
     >>> found.get("accuracy").difference, found.flips.mended, found.flips.broken, found.flips.p_value
     (0.5, 2, 0, 0.5)
     """
-    check_same_rows(first, second)
-    parts: list[GroupChanges] = [_changes(first, second, (), level, seed)]
+    settled = {"min_positives": min_positives, "level": level, "seed": seed}
+    parts = [changes(first, second, **settled)]
     if grouping is not None:
-        check_rows(first, grouping)
-        for group, rows in zip(grouping.groups, grouping.rows(), strict=True):
-            found = _changes(first.take(rows), second.take(rows), group, level, seed)
-            parts.append(found.model_copy(update={"small": len(rows) < min_n}))
-    overall, *groups = _adjusted(parts, adjustment)
+        parts += changes_by_group(first, second, grouping, min_n=min_n, **settled)
+    overall, *groups = adjusted_together(parts, adjustment)
     return PairedComparison(
         columns=list(grouping.columns) if grouping else [],
         positive=None if first.positive is None else first.labels[first.positive],
@@ -86,6 +90,63 @@ def compare(
         level=level,
         seed=seed,
     )
+
+
+def changes(
+    first: Predictions, second: Predictions, group: Group = (), *, min_positives: int = MIN_POSITIVES, level: float = 0.95,
+    seed: int = 0,
+) -> GroupChanges:  # fmt: skip
+    """Scores of two models on rows that are all of one `group`, see `compare`; p-values are not adjusted yet."""
+    check_same_rows(first, second)
+    blocks = blocks_of(len(first), seed=seed)
+    sums = [RowSums.of(each, blocks) for each in (first, second)]
+    before, after = (each.scores() for each in sums)
+    drawn = [each.scores(draws) for each, draws in zip(sums, resampled(sums, seed=seed), strict=True)]
+    found = []
+    for name in [name for name in before if name in after and np.isfinite(before[name]) and np.isfinite(after[name])]:
+        value, n = float(after[name] - before[name]), rows_of(name, first)
+        interval = difference_interval(value, drawn[1][name] - drawn[0][name], n, level)
+        if name == "loss":
+            interval = mean_t(row_losses(second) - row_losses(first), level)
+        elif name == "ece":
+            interval = _ece_interval(first, second, level, seed)
+        elif name == "auc":
+            interval = delong_difference(first, second, level) or interval
+        test, p = paired_p(name, first, second, seed=seed)
+        known = {"first": float(before[name]), "second": float(after[name]), "difference": value}
+        few = _stands_on(name, first, second) < min_positives
+        found.append(Change(name=name, **known, n=n, interval=interval, p_value=p, test=test, few=few))
+    return GroupChanges(group=group, n=len(first), flips=flips(first, second), changes=found)
+
+
+def changes_by_group(
+    first: Predictions, second: Predictions, grouping: Grouping, *, min_n: int = MIN_N, min_positives: int = MIN_POSITIVES,
+    level: float = 0.95, seed: int = 0,
+) -> list[GroupChanges]:  # fmt: skip
+    """`changes` in each group of `grouping`; those under `min_n` rows are marked."""
+    check_rows(first, grouping)
+    found = []
+    for group, rows in zip(grouping.groups, grouping.rows(), strict=True):
+        settled = {"min_positives": min_positives, "level": level, "seed": seed}
+        each = changes(first.take(rows), second.take(rows), group, **settled)
+        found.append(each.model_copy(update={"small": len(rows) < min_n}))
+    return found
+
+
+def adjusted_together(parts: Sequence[GroupChanges], how: Adjustment = "holm") -> list[GroupChanges]:
+    """`parts` with p-values adjusted over all of them as one family; those of small groups and on few rows have none."""
+
+    def counts(part: GroupChanges, change: Change) -> bool:
+        return not part.small and not change.few and change.p_value is not None
+
+    family = [change.p_value for part in parts for change in part.changes if counts(part, change)]
+    values = iter(adjusted(np.array(family), how).tolist())
+
+    def filled(part: GroupChanges) -> GroupChanges:
+        changed = [c.model_copy(update={"adjusted_p": next(values)}) if counts(part, c) else c for c in part.changes]
+        return part.model_copy(update={"changes": changed})
+
+    return [filled(part) for part in parts]
 
 
 def flips(first: Predictions, second: Predictions) -> Flips:
@@ -120,28 +181,8 @@ def difference_interval(value: float, drawn: np.ndarray, n: int, level: float) -
     found = percentile(value, drawn, level) if len(drawn) else None
     if found is not None or (unseen := wilson(0, n, level)) is None:
         return found
-    return Interval(low=value - unseen.high, high=value + unseen.high, level=level, method="wilson")
-
-
-def _changes(first: Predictions, second: Predictions, group: Group, level: float, seed: int) -> GroupChanges:
-    blocks = blocks_of(len(first), seed=seed)
-    sums = [RowSums.of(each, blocks) for each in (first, second)]
-    before, after = (each.scores() for each in sums)
-    drawn = [each.scores(draws) for each, draws in zip(sums, resampled(sums, seed=seed), strict=True)]
-    changes = []
-    for name in [name for name in before if name in after and np.isfinite(before[name]) and np.isfinite(after[name])]:
-        value, n = float(after[name] - before[name]), rows_of(name, first)
-        interval = difference_interval(value, drawn[1][name] - drawn[0][name], n, level)
-        if name == "loss":
-            interval = mean_t(row_losses(second) - row_losses(first), level)
-        elif name == "ece":
-            interval = _ece_interval(first, second, level, seed)
-        elif name == "auc":
-            interval = delong_difference(first, second, level) or interval
-        test, p = paired_p(name, first, second, seed=seed)
-        known = {"first": float(before[name]), "second": float(after[name]), "difference": value}
-        changes.append(Change(name=name, **known, n=n, interval=interval, p_value=p, test=test))
-    return GroupChanges(group=group, n=len(first), flips=flips(first, second), changes=changes)
+    ends = max(-1.0, value - unseen.high), min(1.0, value + unseen.high)
+    return Interval(low=ends[0], high=ends[1], level=level, method="wilson")
 
 
 def _ece_interval(first: Predictions, second: Predictions, level: float, seed: int) -> Interval | None:
@@ -158,12 +199,11 @@ def rows_of(name: str, predictions: Predictions) -> int:
     return {"tpr": positives, "fpr": len(predictions) - positives}.get(name, len(predictions))
 
 
-def _adjusted(parts: list[GroupChanges], how: Adjustment) -> list[GroupChanges]:
-    family = [change.p_value for part in parts if not part.small for change in part.changes if change.p_value is not None]
-    values = iter(adjusted(np.array(family), how).tolist())
-
-    def filled(part: GroupChanges) -> GroupChanges:
-        changes = [c if c.p_value is None else c.model_copy(update={"adjusted_p": next(values)}) for c in part.changes]
-        return part.model_copy(update={"changes": changes})
-
-    return [part if part.small else filled(part) for part in parts]
+def _stands_on(name: str, first: Predictions, second: Predictions) -> float:
+    """Rows of the label, or of a model's decision, that a score is about; without end for a score that is about all."""
+    if first.positive is None:
+        return np.inf
+    positives = int(first.is_positive.sum())
+    negatives = len(first) - positives
+    selected = min(int(each.selected.sum()) for each in (first, second))
+    return {"tpr": positives, "fpr": negatives, "auc": min(positives, negatives), "ppv": selected}.get(name, np.inf)

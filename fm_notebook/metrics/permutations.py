@@ -29,6 +29,8 @@ DRAWS = 9999
 PERMUTED_ROWS = 50_000_000
 """Rows moved for the scores that need it, in all; at least `LEAST` and at most `MOST` permutations."""
 LEAST, MOST = 99, 999
+RANKS = 4096
+"""Of scores whose areas are permuted."""
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """From the code of each row's group, shape ``(N,)``, to a value of each group, shape ``(G,)``."""
@@ -183,9 +185,10 @@ def ece_by_group(predictions: Predictions, n_groups: int) -> Statistic:
 
 
 def auc_by_group(scores: np.ndarray, positive: np.ndarray, n_groups: int) -> Statistic:
-    """Area under the ROC curve of each group, NaN for one class alone.
+    """Area under the ROC curve of each group, NaN for one class alone; ties count half.
 
-    Rows are ranked once. Ties count half: the mean of the areas with positives put behind, and before, negatives of one score.
+    Rows are ranked once. Of more than `RANKS` distinct scores, neighbours are taken for ties, as many in each of so many ranks:
+    the areas move by less than a hundredth of what chance moves them, and a permutation costs one count, not one sort.
 
     Examples
     --------
@@ -193,27 +196,18 @@ def auc_by_group(scores: np.ndarray, positive: np.ndarray, n_groups: int) -> Sta
     >>> auc_by_group(score, positive, 1)(np.zeros(4, int)).tolist()
     [0.875]
     """
-    orders = [np.lexsort((positive, scores)), np.lexsort((~positive, scores))]
-    _, firsts = np.unique(scores, return_index=True)
-    if len(firsts) == len(scores):
-        orders = orders[:1]  # no ties
+    distinct, at = np.unique(scores, return_inverse=True)
+    if len(distinct) > RANKS:
+        upto = np.bincount(at).cumsum()
+        at = ((upto - 1) * RANKS // len(scores))[at]
+    ranks = int(at.max()) + 1
+    cells = positive * np.int64(ranks) + at
 
     def statistic(codes: np.ndarray) -> np.ndarray:
-        return np.mean([_areas(codes[order], positive[order], n_groups) for order in orders], axis=0)
+        found = np.bincount(codes * np.int64(2 * ranks) + cells, minlength=n_groups * 2 * ranks).reshape(n_groups, 2, ranks)
+        negatives, positives = found[:, 0], found[:, 1]
+        wins = (positives * (negatives.cumsum(1) - negatives / 2)).sum(1)
+        with np.errstate(invalid="ignore"):
+            return wins / (positives.sum(1) * negatives.sum(1))
 
     return statistic
-
-
-def _areas(codes: np.ndarray, positive: np.ndarray, n_groups: int) -> np.ndarray:
-    """Of rows in ascending order of score."""
-    by_group = np.argsort(codes, kind="stable")
-    wins = positive[by_group]
-    sizes = np.bincount(codes, minlength=n_groups)
-    positives = np.bincount(codes, positive, n_groups)
-    negatives = sizes - positives
-    # Negatives below each row, less those of the groups before its own.
-    below = np.concatenate([[0], np.cumsum(~wins)])
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    sums = np.bincount(codes[by_group], wins * below[1:], n_groups) - positives * below[starts]
-    with np.errstate(invalid="ignore"):
-        return sums / (positives * negatives)

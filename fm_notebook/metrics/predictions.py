@@ -106,6 +106,26 @@ class Predictions:
             return None
         return self.probabilities[:, self.positive]
 
+    def with_labels(self, labels: Sequence[str]) -> Predictions:
+        """The same with the classes in the order of `labels`; those that only `labels` has get the probability 0.
+
+        Examples
+        --------
+        >>> given = Predictions.of(np.array([0, 1]), np.array([1, 1]), ["a", "b"]).with_labels(["b", "c", "a"])
+        >>> given.truth.tolist(), given.predicted.tolist()
+        ([2, 0], [0, 0])
+        """
+        if tuple(labels) == self.labels:
+            return self
+        place = np.array([labels.index(label) for label in self.labels])
+        given = self.probabilities
+        if given is not None:
+            whole = np.zeros((len(self), len(labels)))
+            whole[:, place] = given
+            given = whole
+        positive = None if self.positive is None else int(place[self.positive])
+        return Predictions(place[self.truth], place[self.predicted], tuple(labels), given, positive)
+
     def take(self, rows: np.ndarray) -> Predictions:
         """Those of `rows`: numbers or a mask."""
         some = None if self.probabilities is None else self.probabilities[rows]

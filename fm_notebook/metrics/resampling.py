@@ -7,6 +7,8 @@ statistics of all resamples are one matrix product.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fm_notebook.contracts.results import Score
@@ -19,7 +21,7 @@ DRAWS_AT_ONCE = 4_000_000
 """Drawn units held in memory at a time (32 MB)."""
 
 
-def resampled_sums(units: np.ndarray, *, seed: int) -> np.ndarray:
+def resampled_sums(units: np.ndarray, *, seed: int | Sequence[int]) -> np.ndarray:
     """Column sums of `RESAMPLES` resamples of the rows of `units`.
 
     Costs 9 ns for each of R times N draws (0.9 s for 100,000 units) and one product ``(R, N) @ (N, K)``.
@@ -28,7 +30,7 @@ def resampled_sums(units: np.ndarray, *, seed: int) -> np.ndarray:
     ----------
     units : numpy.ndarray
         What each unit adds to each sum, shape ``(N, K)``, N at least 1.
-    seed : int
+    seed : int or sequence of int
 
     Returns
     -------
@@ -66,7 +68,7 @@ def clustered_share(name: str, hits: np.ndarray, sizes: np.ndarray, *, seed: int
         Of the score.
     hits, sizes : numpy.ndarray
         Hits and items of each cluster, shape ``(M,)``; ``0 <= hits <= sizes``.
-    seed : int
+    seed : int or sequence of int
         Of the bootstrap.
     level : float
         Coverage of the interval, above 0 and below 1.

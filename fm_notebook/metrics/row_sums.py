@@ -15,6 +15,7 @@ DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ BLOCKS = 4000
 """Most units drawn for a resample."""
 
 
-def blocks_of(n: int, *, seed: int) -> np.ndarray:
+def blocks_of(n: int, *, seed: int | Sequence[int]) -> np.ndarray:
     """The block of each of `n` rows, from 0; a block a row where there are few rows.
 
     Examples
@@ -124,7 +125,7 @@ def row_losses(predictions: Predictions) -> np.ndarray:
     return -np.log(np.clip(true, np.finfo(np.float64).eps, 1.0))
 
 
-def resampled(sums: list[RowSums], *, seed: int) -> list[np.ndarray]:
+def resampled(sums: list[RowSums], *, seed: int | Sequence[int]) -> list[np.ndarray]:
     """Sums of resamples of the rows, the same rows for every model, shape ``(R, K)`` each."""
     together = np.concatenate([each.blocks for each in sums], axis=1)
     borders = np.cumsum([each.blocks.shape[1] for each in sums])[:-1]

@@ -30,7 +30,7 @@ import numpy as np
 from fm_notebook.contracts.groups import GroupScores, GroupTable, Undefined
 from fm_notebook.contracts.results import Score
 from fm_notebook.errors import DataError
-from fm_notebook.metrics.auc import auc_score
+from fm_notebook.metrics.auc import auc_of_counts
 from fm_notebook.metrics.groups import MIN_N, MIN_POSITIVES
 from fm_notebook.metrics.predictions import Predictions
 
@@ -90,7 +90,10 @@ def subgroup_aucs(
         raise DataError("groups.lengths", name=column, found=len(membership), expected=len(predictions))
     if membership.shape[1:] != (len(names),):
         raise ValueError(f"membership must have {len(names)} columns, not the shape {membership.shape}")
-    overall = auc_score("auc", scores, positive, level=level)
+    # Rows are ranked once: sorting anew for each score and group took 17 s for a million rows in 20 groups.
+    distinct, at = np.unique(scores, return_inverse=True)
+    whole = _counts(at, positive, len(distinct))
+    overall = auc_of_counts("auc", whole[1], whole[0], level=level)
     return GroupTable(
         columns=[column],
         labels=list(predictions.labels),
@@ -103,8 +106,8 @@ def subgroup_aucs(
             undefined=[] if overall else [Undefined(name="auc", reason="one_class", n=len(predictions))],
         ),
         groups=[
-            _of_group(name, _Rows.of(scores, positive, membership[:, at]), min_n, min_positives, level)
-            for at, name in enumerate(names)
+            _of_group(name, _Rows.of(at, positive, membership[:, number], whole), min_n, min_positives, level)
+            for number, name in enumerate(names)
         ],
         min_n=min_n,
         min_positives=min_positives,
@@ -145,23 +148,28 @@ def final_metric(table: GroupTable) -> float | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Scores of the negative and of the positive rows that mention the group, and of those that do not."""
+    """How many negative (first) and positive rows have each of K distinct scores: rows that mention the group, and the rest."""
 
-    own: tuple[np.ndarray, np.ndarray]
-    rest: tuple[np.ndarray, np.ndarray]
+    own: np.ndarray
+    rest: np.ndarray
 
     @classmethod
-    def of(cls, scores: np.ndarray, positive: np.ndarray, member: np.ndarray) -> _Rows:
-        own, rest = ((scores[kept & ~positive], scores[kept & positive]) for kept in (member, ~member))
-        return cls(own, rest)
+    def of(cls, at: np.ndarray, positive: np.ndarray, member: np.ndarray, whole: np.ndarray) -> _Rows:
+        own = _counts(at[member], positive[member], whole.shape[1])
+        return cls(own, whole - own)
+
+
+def _counts(at: np.ndarray, positive: np.ndarray, n_distinct: int) -> np.ndarray:
+    """Negative and positive rows at each distinct score, shape ``(2, K)``."""
+    return np.bincount(positive * np.int64(n_distinct) + at, minlength=2 * n_distinct).reshape(2, n_distinct)
 
 
 def _of_group(name: str, rows: _Rows, min_n: int, min_positives: int, level: float) -> GroupScores:
-    parts, n = list(_parts(rows, level)), sum(map(len, rows.own))
+    parts, n = list(_parts(rows, level)), int(rows.own.sum())
     return GroupScores(
         group=(name,),
         n=n,
-        n_positive=len(rows.own[1]),
+        n_positive=int(rows.own[1].sum()),
         small=n < min_n,
         scores=[score for _, score in parts if isinstance(score, Score)],
         undefined=[score for _, score in parts if isinstance(score, Undefined)],
@@ -177,13 +185,15 @@ def _parts(rows: _Rows, level: float) -> Iterator[tuple[int, Score | Undefined]]
         found = _area(name, below, above, level)
         if name.endswith("_aeg") and isinstance(found, Score):
             found = _less_half(found)
-        yield min(len(below), len(above)), found
+        yield int(min(below.sum(), above.sum())), found
 
 
 def _area(name: str, below: np.ndarray, above: np.ndarray, level: float) -> Score | Undefined:
     """How often a score of `above` is the higher one."""
-    scores, highest = np.concatenate([below, above]), np.repeat([False, True], [len(below), len(above)])
-    return auc_score(name, scores, highest, level=level) or Undefined(name=name, reason="one_class", n=len(scores))
+    used = (below > 0) | (above > 0)
+    below, above = below[used], above[used]
+    found = auc_of_counts(name, above, below, level=level)
+    return found or Undefined(name=name, reason="one_class", n=int(below.sum() + above.sum()))
 
 
 def _less_half(score: Score) -> Score:

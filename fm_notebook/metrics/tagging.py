@@ -206,6 +206,39 @@ def _counts(there: Spans, given: Spans, owner: np.ndarray, shape: tuple[int, int
     return np.stack([np.bincount(cell, minlength=math.prod(shape)).reshape(shape) for cell in cells], axis=-1)
 
 
+def entity_counts(
+    true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> tuple[np.ndarray, list[str], np.ndarray, np.ndarray]:
+    """What `evaluate` counts in each of S sentences.
+
+    Returns
+    -------
+    counts : numpy.ndarray
+        Entities found, there and given by type, shape ``(S, C, 3)``.
+    names : list of str
+        Of the C types that occur in either.
+    right, words : numpy.ndarray
+        Tags that are right, and all, shape ``(S,)``.
+
+    Examples
+    --------
+    >>> counts, names, right, words = entity_counts([["B-PER", "O"]], [["B-PER", "B-LOC"]])
+    >>> counts.tolist(), names, right.tolist(), words.tolist()
+    ([[[0, 0, 1], [1, 1, 1]]], ['LOC', 'PER'], [1], [2])
+    """
+    lengths = _lengths(true, predicted)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    first = np.diff(owner, prepend=-1) > 0
+    vocabulary: dict[str, int] = {}
+    codes = [_numbered(chain.from_iterable(tags), vocabulary) for tags in (true, predicted)]
+    tagset = _Tagset.of(vocabulary)
+    there, given = (_spans(own, first, tagset, strict=False) for own in codes)
+    counts = _counts(there, given, owner, (len(lengths), len(tagset.names)))
+    used = np.flatnonzero(counts.sum((0, 2)))
+    right = np.bincount(owner[codes[0] == codes[1]], minlength=len(lengths))
+    return counts[:, used], [tagset.names[kind] for kind in used], right, lengths
+
+
 def _entity_scores(counts: np.ndarray, names: list[str], seed: int, level: float) -> tuple[list[Score], list[ClassScores]]:
     totals = counts.sum(0)
     draws = resampled_sums(counts.reshape(len(counts), -1), seed=seed).reshape(RESAMPLES, *totals.shape)

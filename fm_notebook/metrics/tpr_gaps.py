@@ -8,7 +8,7 @@ The root mean square is above 0 by chance alone, in resamples too: it is shown w
 permutations of the groups of each class's rows, and its interval (bootstrap within group and class) tells how it varies.
 
 Classes with fewer than `min_positives` rows in the group or in the rest are left out, and named; published figures count all.
-Rows whose group is missing are a group of their own, and in no other group's rest.
+Rows whose group is missing have no gap, and are in no group's rest.
 
 References
 ----------
@@ -63,11 +63,12 @@ def tpr_gaps(
     whole = counts[~missing].sum(0)
     found, small = [], []
     for code, group in enumerate(grouping.groups):
+        if missing[code]:
+            continue
         if sizes[code] < min_n:
             small.append(group)
             continue
-        own = counts[code]
-        both = np.stack([own, whole - (0 if missing[code] else own)])
+        both = np.stack([counts[code], whole - counts[code]])
         enough = (both[:, 1] >= max(1, min_positives)).all(0)
         labels = np.array(predictions.labels, dtype=object)
         bare = GroupTprGaps(group=group, n=int(sizes[code]), left_out=labels[~enough].tolist())

@@ -88,7 +88,7 @@ def test_an_empty_frame_is_refused_by_what_the_user_wrote():
 
 
 def test_rows_to_score_are_matched_to_the_labels_of_the_model():
-    rows = prepare_rows(frame(4), labels=["pos", "neg"], source="frame", line=1)
+    rows = prepare_rows(frame(4), labels=["pos", "neg"], source="frame", lines={"data": 1})
     assert rows.table["label"].to_pylist() == [1, 0, 1, 0]
     assert rows.labels == ("pos", "neg")
     assert prepare_rows(frame(4), reading=Reading(label=None), source="frame").table.column_names == ["text", "row"]

@@ -118,3 +118,11 @@ def test_steps_are_not_synced_but_ends_are(path, writer, monkeypatch):
     writer.append(ev.CheckpointSaved(step=1, folder="x"))
     writer.append(ev.Ended(state="stopped"))
     assert len(synced) == 2
+
+
+def test_an_event_of_a_newer_version_is_read_as_far_as_it_is_known(path, writer):
+    writer.append(ev.Ended(state="finished", step=3))
+    newer = path.read_text("utf-8").replace('"step":3', '"step":3,"verdict":"fine"')
+    path.write_text(newer, "utf-8")
+    assert "verdict" in newer
+    assert [(event.type, event.step) for event in replay(path)] == [("Ended", 3)]

@@ -10,7 +10,9 @@ from sklearn import metrics as sklearn_metrics
 from fm_notebook.metrics import auc as module
 from fm_notebook.metrics import curves
 from fm_notebook.metrics.auc import auc, auc_score, counts, delong, variance
-from fm_notebook.metrics.curves import POINTS, precision_recall_curve, roc_curve
+from fm_notebook.metrics.curves import MOST_LABELS, POINTS, precision_recall_curve, roc_curve
+from fm_notebook.metrics.curves import curves as all_curves
+from fm_notebook.metrics.predictions import Predictions
 
 
 @st.composite
@@ -121,3 +123,50 @@ def test_curves_of_many_rows_keep_their_ends_and_few_points():
     assert len(found.x) == POINTS
     assert (found.x[0], found.y[0], found.x[-1], found.y[-1]) == (0, 0, 1, 1)
     assert len(found.to_pandas()) == POINTS
+
+
+def test_thinned_curves_of_a_rare_class_keep_their_shape():
+    """Evenly over rows, nearly all points would lie where the curve is flat."""
+    rng = np.random.default_rng(5)
+    positive = rng.random(30_000) < 0.01
+    scores = rng.normal(size=30_000) + 3.0 * positive
+    fpr, tpr, _ = sklearn_metrics.roc_curve(positive, scores)
+    found = roc_curve(scores, positive)
+    assert len(found.x) <= POINTS
+    away = np.abs(fpr[:, None] - found.x) + np.abs(tpr[:, None] - found.y)
+    assert away.min(1).max() < 0.02
+    assert np.abs(sklearn_metrics.auc(found.x, found.y) - found.area.value) < 0.005
+    recall = precision_recall_curve(scores, positive).x
+    assert np.diff(recall).max() < 0.02
+
+
+def three_labels(positive=None, n=300):
+    rng = np.random.default_rng(6)
+    truth = rng.integers(0, 3, n)
+    logits = rng.normal(size=(n, 3)) + np.eye(3)[truth]
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return Predictions.of(truth, shares.argmax(1), ["a", "b", "c"], probabilities=shares, positive=positive)
+
+
+def test_without_a_positive_label_each_label_has_curves_against_all_others():
+    given = three_labels()
+    found = all_curves(given)
+    assert [(curve.label, curve.kind) for curve in found] == [(x, kind) for x in "abc" for kind in ("roc", "precision-recall")]
+    for at, curve in enumerate(found[::2]):
+        assert curve.area.value == pytest.approx(sklearn_metrics.roc_auc_score(given.truth == at, given.probabilities[:, at]))
+        assert curve.base_rate == pytest.approx((given.truth == at).mean())
+    assert {curve.label for curve in all_curves(three_labels("b"))} == {"b"}
+
+
+def test_labels_that_no_row_has_and_models_without_probabilities_have_no_curves():
+    shares = np.full((4, 3), 1 / 3)
+    given = Predictions.of([0, 1, 0, 1], [0, 0, 0, 0], ["a", "b", "c"], probabilities=shares)
+    assert {curve.label for curve in all_curves(given)} == {"a", "b"}
+    assert all_curves(Predictions.of([0, 1], [0, 1], ["a", "b"])) == []
+
+
+def test_of_many_labels_the_most_frequent_have_curves():
+    labels = [f"l{i}" for i in range(12)]
+    truth = np.repeat(np.arange(12), np.arange(1, 13))
+    given = Predictions.of(truth, truth, labels, probabilities=np.eye(12)[truth])
+    assert list(dict.fromkeys(curve.label for curve in all_curves(given))) == labels[-MOST_LABELS:]

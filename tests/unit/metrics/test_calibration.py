@@ -12,8 +12,10 @@ from sklearn.metrics import brier_score_loss
 from fm_notebook.contracts.calibration import Calibration
 from fm_notebook.errors import DataError
 from fm_notebook.metrics import calibration as module
-from fm_notebook.metrics.calibration import calibration, ece, ece_if_calibrated, reliability, temperature
+from fm_notebook.metrics import temperature as temperature_module
+from fm_notebook.metrics.calibration import calibration, ece, ece_if_calibrated, reliability
 from fm_notebook.metrics.predictions import Predictions
+from fm_notebook.metrics.temperature import of_shares, temperature
 
 
 @st.composite
@@ -30,9 +32,9 @@ def made(rng, n, n_classes=3, positive=None):
 
 
 def test_examples_in_the_docstrings_are_right():
-    result = doctest.testmod(module)
-    assert result.attempted > 8
-    assert not result.failed
+    results = [doctest.testmod(each) for each in (module, temperature_module)]
+    assert sum(result.attempted for result in results) > 8
+    assert not any(result.failed for result in results)
 
 
 def ece_of_guo(scores, came_true, bins=15):
@@ -174,3 +176,56 @@ def test_a_temperature_at_the_bound_is_marked():
 def test_logits_that_are_no_numbers_are_refused():
     with pytest.raises(DataError):
         temperature(np.array([[np.nan, 0.0]]), np.array([0]))
+
+
+def drawn(rng, n, classes, true):
+    logits = 2 * rng.normal(size=(n, classes))
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return true * logits, (shares.cumsum(1) < rng.random((n, 1))).sum(1).clip(0, classes - 1)
+
+
+@pytest.mark.parametrize(("classes", "true"), [(2, 2.5), (4, 0.6)])
+def test_the_interval_of_the_temperature_covers_the_true_one(classes, true):
+    rng = np.random.default_rng(10)
+    found = [temperature(*drawn(rng, 200, classes, true)).interval for _ in range(200)]
+    assert 0.9 <= np.mean([each.low <= true <= each.high for each in found]) <= 0.99
+
+
+def test_the_interval_of_the_temperature_is_as_wide_as_a_bootstrap():
+    rng = np.random.default_rng(11)
+    logits, truth = drawn(rng, 400, 3, 1.5)
+    rows = [rng.integers(0, 400, 400) for _ in range(150)]
+    spread = np.std([math.log(temperature(logits[some], truth[some]).temperature) for some in rows])
+    found = temperature(logits, truth).interval
+    assert math.log(found.high / found.low) / 2 / 1.96 == pytest.approx(spread, rel=0.2)
+    assert temperature(np.array([[3.0, 0.0], [0.0, 3.0]]), np.array([0, 1])).interval is None
+
+
+def softmax(logits):
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+def test_labels_that_the_model_does_not_have_are_no_part_of_the_temperature():
+    logits, truth = drawn(np.random.default_rng(12), 300, 3, 2.0)
+    shares = np.insert(softmax(logits), 1, 0.0, axis=1)  # an output that is impossible
+    at = np.where(truth > 0, truth + 1, truth)
+    at[:5] = 1
+    found = of_shares(Predictions.of(at, shares.argmax(1), list("abcd"), probabilities=shares))
+    expected = temperature(logits[5:], truth[5:])
+    assert (found.n, found.temperature) == (295, pytest.approx(expected.temperature, rel=1e-3))
+    with pytest.raises(DataError):
+        of_shares(Predictions.of([0], [0], ["a", "b"]))
+
+
+def test_a_probability_that_underflowed_spoils_nothing():
+    shares = np.vstack([softmax(np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.0]])), [[1.0, 0.0]]])
+    found = of_shares(Predictions.of([0, 1, 1, 0], [0, 1, 0, 0], ["a", "b"], probabilities=shares))
+    assert math.isfinite(found.loss_before)
+
+
+def test_of_many_rows_a_part_is_fitted(monkeypatch):
+    monkeypatch.setattr(temperature_module, "MOST_FITTED", 100)
+    logits, truth = drawn(np.random.default_rng(13), 250, 2, 2.0)
+    found = of_shares(Predictions.of(truth, truth, ["a", "b"], probabilities=softmax(logits)))
+    assert found.n == 84
+    assert found.temperature == pytest.approx(temperature(logits[::3], truth[::3]).temperature, rel=1e-3)

@@ -2,6 +2,7 @@ import doctest
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from fairlearn import metrics as fair
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from fm_notebook.contracts.groups import GroupTable, group_name
 from fm_notebook.errors import DataError
 from fm_notebook.metrics import grouping as grouping_module
 from fm_notebook.metrics import groups, predictions
-from fm_notebook.metrics.grouping import binned, crossing, grouping
+from fm_notebook.metrics.grouping import binned, crossing, grouping, of_rows
 from fm_notebook.metrics.groups import by_group, present_macro_f1
 from fm_notebook.metrics.predictions import Predictions
 
@@ -48,7 +49,7 @@ def test_examples_in_the_docstrings_are_right(module):
 # --- values --------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(cases())
 def test_scores_equal_fairlearn_and_scikit_learn_where_they_are_defined(case):
     given, names = case
@@ -120,7 +121,7 @@ def test_macro_f1_is_over_the_labels_that_a_group_has_or_was_given():
     assert present_macro_f1(truth, predicted).value == pytest.approx(f1_score(truth, predicted, average="macro", zero_division=0))
 
 
-def test_resampled_macro_f1_varies_as_a_bootstrap_of_the_rows_does():
+def test_resampled_macro_f1_varies_as_a_bootstrap_of_the_rows_does(plain_macro_f1):
     rng = np.random.default_rng(5)
     truth = rng.integers(0, 3, 200)
     predicted = np.where(rng.random(200) < 0.7, truth, rng.integers(0, 3, 200))
@@ -128,7 +129,7 @@ def test_resampled_macro_f1_varies_as_a_bootstrap_of_the_rows_does():
     draws = []
     for _ in range(600):
         rows = rng.choice(200, 200)
-        draws.append(f1_score(truth[rows], predicted[rows], average="macro"))
+        draws.append(plain_macro_f1(truth[rows], predicted[rows]))
     assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.012)
 
 
@@ -297,6 +298,27 @@ def test_too_many_crossed_groups_are_refused():
 def test_numbers_are_ordered_by_size_and_equal_texts_are_one_group():
     assert grouping("n", [10, 2, 1.5]).groups == (("1.5",), ("2",), ("10",))
     assert grouping("n", [1, "1", " 1 "]).groups == (("1",),)
+
+
+def test_ranges_are_ordered_by_the_numbers_in_their_names():
+    shown = ["120 – 300", "9 – 20", "(0.25, 0.5]", "(0.5, 1.0]", "21 – 119", "b10", "b9", "a"]
+    found = [name for (name,) in grouping("r", shown).groups]
+    assert found == ["9 – 20", "21 – 119", "120 – 300", "(0.25, 0.5]", "(0.5, 1.0]", "a", "b9", "b10"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["w", "m", None, " ", "w "], [1, 2, None], [True, False, None], [0.5, None, 2.5], pd.Categorical(["x", None, "y"])],
+)
+def test_arrow_columns_group_as_values_do(values):
+    column = pa.chunked_array([pa.array(values, from_pandas=True)])
+    ours, theirs = of_rows(pa.table({"by.g": column}), "g"), grouping("g", column.to_pylist())
+    assert (ours.groups, ours.codes.tolist()) == (theirs.groups, theirs.codes.tolist())
+
+
+def test_a_crossing_is_read_from_the_rows_of_an_evaluation():
+    rows = pa.table({"by.a": ["x", "y", "x"], "by.b": [1, 1, 2]})
+    assert of_rows(rows, "a * b").groups == (("x", "1"), ("x", "2"), ("y", "1"))
 
 
 @settings(max_examples=50)

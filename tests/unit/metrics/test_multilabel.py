@@ -73,11 +73,19 @@ def test_the_bootstrap_equals_one_that_draws_rows():
     probabilities, targets = noisy(np.random.default_rng(0), 200)
     found, rng = by_name(evaluate(probabilities, targets, NAMES, seed=0)), np.random.default_rng(1)
     drawn = [rng.integers(0, 200, 200) for _ in range(300)]
-    for name, theirs in {
-        "micro_f1": lambda t, p: sk.f1_score(t, p, average="micro", zero_division=0),
-        "macro_f1": lambda t, p: sk.f1_score(t, p, average="macro", zero_division=0),
-        "hamming_loss": sk.hamming_loss,
-    }.items():
+
+    def f1(t, p, axis):
+        return np.mean(2 * (t & p).sum(axis) / (t.sum(axis) + p.sum(axis)))
+
+    plain = {
+        "micro_f1": lambda t, p: f1(t, p, None),
+        "macro_f1": lambda t, p: f1(t, p, 0),
+        "hamming_loss": lambda t, p: (t != p).mean(),
+    }
+    targets, given_ = targets.astype(bool), probabilities >= 0.5
+    for name in ("micro", "macro"):  # the plain formulas are scikit-learn's, which takes 2 ms for each
+        assert plain[f"{name}_f1"](targets, given_) == pytest.approx(sk.f1_score(targets, given_, average=name))
+    for name, theirs in plain.items():
         ends = np.quantile([theirs(targets[r], probabilities[r] >= 0.5) for r in drawn], [0.025, 0.975])
         interval = found[name].interval
         assert (interval.low, interval.high) == pytest.approx(ends, abs=0.02), name
@@ -88,10 +96,10 @@ def test_the_macro_f1_interval_covers_the_population_about_as_often_as_it_says()
     rng, held = np.random.default_rng(2), 0
     large, truth = noisy(rng, 200_000)
     population = sk.f1_score(truth, large >= 0.5, average="macro")
-    for seed in range(150):
+    for seed in range(100):
         found = by_name(evaluate(*noisy(rng, 250), NAMES, seed=seed))["macro_f1"].interval
         held += found.low <= population <= found.high
-    assert 0.89 <= held / 150 <= 0.99
+    assert 0.89 <= held / 100 <= 0.99
 
 
 def test_n_is_the_denominator():

@@ -79,15 +79,15 @@ def test_macro_f1_of_many_classes_equals_scikit_learns(seed, classes):
     assert [change.first, change.second] == pytest.approx(theirs)
 
 
-def test_rows_are_drawn_once_for_both_models():
+def test_rows_are_drawn_once_for_both_models(plain_macro_f1, plain_auc):
     rng = np.random.default_rng(1)
     first, second = two(rng, 150, 0.3)
     draws = []
     for _ in range(250):
         rows = rng.choice(150, 150)
         draws.append(
-            [f1_score(m.truth[rows], m.predicted[rows], average="macro") for m in (first, second)]
-            + [roc_auc_score(m.truth[rows], m.scores[rows]) for m in (first, second)]
+            [plain_macro_f1(m.truth[rows], m.predicted[rows]) for m in (first, second)]
+            + [plain_auc(m.is_positive[rows], m.scores[rows]) for m in (first, second)]
         )
     draws = np.array(draws)
     found = compare(first, second, seed=5).overall
@@ -136,7 +136,7 @@ def test_rates_are_tested_on_the_rows_that_they_are_about():
         assert paired_p(name, first, second) == ("mcnemar", pytest.approx(stats.binomtest(int((other & ~one).sum()), n).pvalue))
 
 
-def test_randomisation_equals_swapping_the_rows_one_by_one():
+def test_randomisation_equals_swapping_the_rows_one_by_one(plain_macro_f1):
     rng = np.random.default_rng(5)
     first, second = two(rng, 80, 0.4)
     seen, drawn = randomized("macro_f1", first, second, seed=0)
@@ -144,7 +144,7 @@ def test_randomisation_equals_swapping_the_rows_one_by_one():
     for _ in range(250):
         swap = rng.random(80) < 0.5
         one, other = np.where(swap, second.predicted, first.predicted), np.where(swap, first.predicted, second.predicted)
-        by_rows.append(f1_score(first.truth, other, average="macro") - f1_score(first.truth, one, average="macro"))
+        by_rows.append(plain_macro_f1(first.truth, other) - plain_macro_f1(first.truth, one))
     assert seen == pytest.approx(compare(first, second).overall.get("macro_f1").difference)
     assert np.quantile(drawn, [0.1, 0.5, 0.9]) == pytest.approx(np.quantile(by_rows, [0.1, 0.5, 0.9]), abs=0.03)
 
@@ -286,3 +286,28 @@ def test_intervals_over_seeds_hold_no_difference_where_the_recipe_is_the_same():
         interval = compare_seeds(runs(), runs(), seed=seed).overall.get("accuracy").interval
         held += interval.low <= 0 <= interval.high
     assert held >= 33  # with rows alone it would be about 20
+
+
+# --- few rows ------------------------------------------------------------------------------------------------------------
+
+
+def test_scores_on_few_rows_of_their_label_are_marked_and_not_adjusted():
+    rng = np.random.default_rng(11)
+    truth = np.array([1] * 6 + [0] * 94)
+    first, second = (model(truth, rng.normal(size=100) + 2 * truth) for _ in range(2))
+    found = compare(first, second).overall
+    for name in ("auc", "tpr"):
+        assert found.get(name).few
+        assert found.get(name).p_value is not None
+        assert found.get(name).adjusted_p is None
+    for name in ("accuracy", "fpr", "macro_f1"):
+        assert not found.get(name).few
+        assert found.get(name).adjusted_p is not None
+    assert compare(first, second, min_positives=6).overall.get("auc").few is False
+    assert set(compare(first, second).to_pandas().query("few")["metric"]) >= {"auc", "tpr"}
+
+
+def test_intervals_of_shares_stay_among_shares():
+    both = Predictions.of([0, 1], [1, 0], LABELS), Predictions.of([0, 1], [0, 1], LABELS)
+    interval = compare(*both).overall.get("accuracy").interval
+    assert interval.high <= 1
