@@ -14,30 +14,37 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from fm_notebook.contracts.attributions import Attribution
+    from fm_notebook.contracts.comparisons import Comparison
     from fm_notebook.contracts.results import Evaluation, RunResult
     from fm_notebook.contracts.trials import Estimate, LearningRateCurve
     from fm_notebook.errors import FMError
     from fm_notebook.session.run import Run
-    from fm_notebook.verbs import dry_run, evaluate, find_lr, finetune, register, runs, settings
+    from fm_notebook.verbs import compare, dry_run, evaluate, explain, find_lr, finetune, inspect, register, runs, settings
 
 _HOMES = {
+    "Attribution": "contracts.attributions",
+    "Comparison": "contracts.comparisons",
     "Estimate": "contracts.trials",
     "Evaluation": "contracts.results",
     "FMError": "errors",
     "LearningRateCurve": "contracts.trials",
     "Run": "session.run",
     "RunResult": "contracts.results",
+    "compare": "verbs",
     "dry_run": "verbs",
     "evaluate": "verbs",
+    "explain": "verbs",
     "find_lr": "verbs",
     "finetune": "verbs",
+    "inspect": "verbs",
     "register": "verbs",
     "runs": "verbs",
     "settings": "verbs",
 }
 __all__ = [
-    "Estimate", "Evaluation", "FMError", "LearningRateCurve", "Run", "RunResult", "dry_run", "evaluate", "find_lr", "finetune",
-    "register", "runs", "settings",
+    "Attribution", "Comparison", "Estimate", "Evaluation", "FMError", "LearningRateCurve", "Run", "RunResult", "compare",
+    "dry_run", "evaluate", "explain", "find_lr", "finetune", "inspect", "register", "runs", "settings",
 ]  # fmt: skip
 
 

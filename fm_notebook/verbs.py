@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from fm_notebook.contracts.results import Evaluation
-from fm_notebook.contracts.specs import FEWEST_STEPS, DryRunSpec, FindLearningRateSpec, FinetuneSpec
 from fm_notebook.contracts.trials import Estimate, LearningRateCurve
-from fm_notebook.errors import RunError, SpecError
 from fm_notebook.jobs.placement import Where
 from fm_notebook.session import binding, launch, store
 from fm_notebook.session import settings as session_settings
-from fm_notebook.session.binding import Assigned, Bound, Fields
-from fm_notebook.session.job import Job
+from fm_notebook.session.binding import Assigned, Fields
+from fm_notebook.session.evaluating import device_of, finish_evaluation, prepare_evaluation
+from fm_notebook.session.explaining import finish_explanation, prepare_explanation
+from fm_notebook.session.inspection.opening import finish_inspection, prepare_inspection
 from fm_notebook.session.launch import Launched
 from fm_notebook.session.launchers import process
 from fm_notebook.session.progress import Progress
 from fm_notebook.session.run import Run, each_run
 from fm_notebook.session.settings import Settings
+from fm_notebook.session.trying import finish_trial, prepare_dry_run, prepare_find_lr
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from fm_notebook.contracts.attributions import Attribution
+    from fm_notebook.contracts.comparisons import Comparison
+    from fm_notebook.session.inspection.inspection import Inspection
 
 
 def finetune(name: str, /, *, wait: bool = True, again: bool = False, on: Where = "process", **fields: Any) -> Run:
@@ -70,7 +73,7 @@ def prepare_finetune(name: str, fields: Fields, *, again: bool = False, on: Wher
     The worker loads its libraries meanwhile.
     """
     launch.placed(on)
-    process.warm(_device(fields), on=on)
+    process.warm(device_of(fields), on=on)
     return launch.finetune(name, binding.bind_finetune(fields), again=again)
 
 
@@ -102,15 +105,6 @@ def dry_run(name: str, *, again: bool = False, on: Where = "process", **fields: 
     found = finish_trial(launched)
     assert isinstance(found, Estimate)
     return found
-
-
-def prepare_dry_run(name: str, fields: Fields, *, again: bool = False, on: Where = "process") -> Launched:
-    """Check `fields` and write the job folder of a dry run, or find the equal one; `launch.begin` starts it.
-
-    At the job's end its ``progress.estimate`` is the `Estimate`.
-    """
-    bound, spec = _tried("dry-run", fields, on)
-    return launch.trial(store.check_name(name), bound, DryRunSpec(run=spec), again=again)
 
 
 def find_lr(
@@ -152,40 +146,6 @@ def find_lr(
     return found
 
 
-def prepare_find_lr(
-    name: str, fields: Fields, *, lowest: float = 1e-7, highest: float = 1.0, steps: int = 100, again: bool = False,
-    on: Where = "process",
-) -> Launched:  # fmt: skip
-    """Check `fields` and write the job folder of a learning-rate range test, or find the equal one; `launch.begin` starts it.
-
-    At the job's end its ``progress.learning_rates`` is the `LearningRateCurve`; the command ``stop`` ends it with what there is.
-    """
-    if not 0 < lowest < highest < math.inf or steps < FEWEST_STEPS:
-        raise SpecError("trial.sweep", lowest=lowest, highest=highest, steps=steps, fewest=FEWEST_STEPS)
-    bound, spec = _tried("find-lr", fields, on)
-    asked = FindLearningRateSpec(run=spec, lowest=lowest, highest=highest, steps=steps)
-    return launch.trial(store.check_name(name), bound, asked, again=again)
-
-
-def _tried(kind: str, fields: Fields, on: Where) -> tuple[Bound, FinetuneSpec]:
-    launch.placed(on, kind)
-    process.warm(_device(fields), on=on)
-    bound = binding.bind_finetune(fields)
-    assert isinstance(bound.spec, FinetuneSpec)
-    return bound, bound.spec
-
-
-def finish_trial(launched: Launched) -> Estimate | LearningRateCurve:
-    """Wait for a dry run or a range test that has begun.
-
-    Raises
-    ------
-    FMError
-        Why it failed.
-    """
-    return _finished(launched.job, lambda progress: progress.estimate or progress.learning_rates)
-
-
 def evaluate(model: Any, data: Any, /, *, again: bool = False, on: Where = "process", **fields: Any) -> Evaluation:
     """Score a run or any model on labelled rows: the function behind ``%evaluate``.
 
@@ -213,46 +173,121 @@ def evaluate(model: Any, data: Any, /, *, again: bool = False, on: Where = "proc
     return finish_evaluation(launched)
 
 
-def prepare_evaluation(fields: Fields, *, again: bool = False, on: Where = "process") -> Launched:
-    """Check `fields` (``model`` and ``data`` among them) and write the job folder, or find the equal evaluation."""
-    launch.placed(on, "evaluate")
-    model = fields["model"].value
-    if isinstance(model, str) and (found := store.lookup(model)):
-        model = Run.open(found.path)
-    if isinstance(model, Run):
-        model._needs_model()
-    process.warm(_device(fields, like=model), on=on)
-    bound = binding.bind_evaluate({**fields, "model": Assigned(model, fields["model"].written, fields["model"].line)})
-    spec = bound.spec
-    assert spec.kind == "evaluate"
-    name = Path(spec.run).name if spec.run else spec.model.source
-    return launch.evaluate(name, bound, spec.model, again=again)
+def compare(*models: Any, data: Any = None, again: bool = False, on: Where = "process", **fields: Any) -> Comparison:
+    """What changed from the first of `models` to each other one, on the same rows: the function behind ``%compare``.
 
-
-def _device(fields: Fields, *, like: object = None) -> object:
-    """The device that a job of `fields` will ask for, as far as that is known before they are checked."""
-    return fields["device"].value if "device" in fields else getattr(getattr(like, "spec", None), "device", "auto")
-
-
-def finish_evaluation(launched: Launched) -> Evaluation:
-    """Wait for an evaluation that has begun.
+    Parameters
+    ----------
+    *models : Run, str, path or PreTrainedModel
+        At least two, as for `evaluate`. All are scored on the same rows, read as the first one's are.
+    data : frame, Dataset, list of dict, path, hub id, ``sample:NAME`` or Run, optional
+        Labelled rows; by default those that the first run held out.
+    again : bool
+        Whether to score even where equal evaluations have been done.
+    **fields
+        The fields of `fm_notebook.contracts.specs.EvaluateSpec`, such as ``by`` and ``positive``.
 
     Raises
     ------
     FMError
-        Why it failed.
+        If a field is wrong, the models cannot be compared, or scoring fails.
+
+    Examples
+    --------
+    >>> found = compare("sentiment", "fairer", data=frame, by="gender")  # doctest: +SKIP
+    >>> found["fairer.1"].overall.get("accuracy").interval  # doctest: +SKIP
     """
-    return _finished(launched.job, lambda progress: progress.evaluation)
+    given = {key: Assigned(value) for key, value in fields.items()} | ({} if data is None else {"data": Assigned(data)})
+    launched = prepare_comparison([Assigned(model) for model in models], given, again=again, on=on)
+    for each in launched:
+        if each.how == "started":
+            launch.begin(each.job, on=on)
+    return finish_comparison(launched)
 
 
-def _finished(job: Job, result: Callable[[Progress], T | None]) -> T:
-    job.wait()
-    if failure := job.failure():
-        raise failure
-    found = result(job.progress)
-    if found is None:
-        raise RunError("run.no_result", name=job.name, state=job.state_in_words)
-    return found
+def prepare_comparison(
+    models: Sequence[Assigned], fields: Fields, *, again: bool = False, on: Where = "process"
+) -> list[Launched]:
+    """An evaluation of each of `models` on the same rows, prepared or found; `launch.begin` starts those that are ``started``."""
+    from fm_notebook.session import contenders
+
+    return contenders.prepare(models, fields, again=again, on=on)
+
+
+def finish_comparison(launched: Sequence[Launched]) -> Comparison:
+    """Wait for evaluations that have begun, and hold the others against the first.
+
+    Raises
+    ------
+    FMError
+        Why one failed.
+    """
+    from fm_notebook.session import comparing
+
+    for each in launched:
+        finish_evaluation(each)
+    return comparing.comparison([each.job.jobfolder for each in launched])
+
+
+def inspect(model: Any, data: Any, /, *, again: bool = False, on: Where = "process", **fields: Any) -> Inspection:
+    """The single rows of an evaluation, to filter, sort and read: the function behind ``%panel inspect``.
+
+    Parameters
+    ----------
+    model, data, again, **fields
+        As for `evaluate`; an equal evaluation is used again.
+
+    Returns
+    -------
+    Inspection
+
+    Raises
+    ------
+    FMError
+        If a field is wrong, scoring fails, or the rows have no one class each.
+
+    Examples
+    --------
+    >>> from fm_notebook.session.inspection.slices import Slice
+    >>> rows = inspect("sentiment", frame, by=["gender"])  # doctest: +SKIP
+    >>> rows.frame(rows.find(Slice(right=False)))  # doctest: +SKIP
+    """
+    given = {"model": Assigned(model), "data": Assigned(data), **{key: Assigned(value) for key, value in fields.items()}}
+    launched = prepare_inspection(given, again=again, on=on)
+    if launched.how == "started":
+        launch.begin(launched.job, on=on)
+    return finish_inspection(launched)
+
+
+def explain(model: Any, text: str, /, *, again: bool = False, on: Where = "process", **fields: Any) -> Attribution:
+    """Which parts of `text` drove the answer of a run or any model to it: the function behind ``%%explain``.
+
+    Parameters
+    ----------
+    model : Run, str, path or PreTrainedModel
+        As for `evaluate`, but it must have a trained head for the task.
+    text : str
+        Read as it is.
+    again : bool
+        Whether to do it even if an equal explanation has been given.
+    **fields
+        The fields of `fm_notebook.contracts.specs.ExplainSpec`, such as ``label``, ``text_pair`` and ``methods``.
+
+    Raises
+    ------
+    FMError
+        If a field is wrong, or the model has no such answer.
+
+    Examples
+    --------
+    >>> found = explain("sentiment", "A film that is hardly dull.")  # doctest: +SKIP
+    >>> found.to_pandas().sort_values("integrated_gradients")  # doctest: +SKIP
+    """
+    given = {"model": Assigned(model), "text": Assigned(text), **{key: Assigned(value) for key, value in fields.items()}}
+    launched = prepare_explanation(given, again=again, on=on)
+    if launched.how == "started":
+        launch.begin(launched.job, on=on)
+    return finish_explanation(launched)
 
 
 def has_started(progress: Progress) -> bool:
@@ -284,7 +319,9 @@ def settings() -> Settings:
 
 
 def register(path: str | Path) -> str:
-    """Add the plug-in of a file, such as ``my_task.py`` with an object called ``task``; returns its name."""
+    """Add the plug-in of a file with an object called ``task`` or ``mitigation``, such as ``my_task.py``; returns its name."""
+    from fm_notebook.contracts.registry import registry_of
+    from fm_notebook.mitigations import mitigations
     from fm_notebook.tasks import tasks
 
-    return tasks.register(path)
+    return registry_of(path, (tasks, mitigations)).register(path)

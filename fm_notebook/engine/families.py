@@ -115,6 +115,12 @@ def forward_tokens(
     return _at_places(inner, {**_inputs(inner, ids, plan, type_ids), "read_at": select}, select)
 
 
+def mean_states(model: Any, ids: torch.Tensor, plan: Pack, type_ids: torch.Tensor | None = None) -> torch.Tensor:
+    """The last hidden state of each text of a packed row, averaged over its tokens, shape ``(B, D)``; no head takes part."""
+    inner = unwrapped(model)
+    return _mean(inner.base_model(**_inputs(inner, ids, plan, type_ids)).last_hidden_state[0], plan)
+
+
 def padded_tokens(model: Any, batch: dict[str, torch.Tensor], select: torch.Tensor) -> torch.Tensor:
     """As `forward_tokens`, for inputs ``(B, T)`` padded as any model takes them; place b T + t is token t of text b."""
     if prompt := virtual_tokens(model):  # the wrapper puts them before each text, and calls the model with embeddings

@@ -51,7 +51,7 @@ class Identity(Frozen):
     language : str
         Language of the notebook that asked.
     task_files : tuple of str
-        Files of tasks that the user registered by hand.
+        Files of plug-ins, tasks and mitigations, that the user registered by hand.
     """
 
     name: str

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 PREFIX = "fm_"
-NAMES = ("finetune", "evaluate", "runs", "panel")
+NAMES = ("finetune", "evaluate", "compare", "explain", "runs", "panel")
 _state: dict[int, tuple[list[str], list[Callable[[], None]]]] = {}
 
 
@@ -48,8 +48,12 @@ def unload(shell: InteractiveShell) -> None:
         live.close_all()
     if form := sys.modules.get("fm_notebook.panels.form"):
         form.close_all()
+    if explained := sys.modules.get("fm_notebook.panels.explain"):
+        explained.close_all()
     if browser := sys.modules.get("fm_notebook.panels.runs"):
         browser.close()
+    if rows := sys.modules.get("fm_notebook.panels.inspect"):
+        rows.close_all()
     for kind in shell.magics_manager.magics.values():  # type: ignore[union-attr]
         for name in registered:
             kind.pop(name, None)

@@ -28,6 +28,8 @@ class Flag:
         Whether a setting may switch it on; ``--no-NAME`` then switches it off.
     many : bool
         Whether it may stand several times; its values are then in `Line.lists`.
+    of : str
+        The magic whose own meaning it has, where another magic has a flag of that name.
     """
 
     name: str
@@ -35,6 +37,12 @@ class Flag:
     choices: tuple[str, ...] = ()
     has_setting: bool = False
     many: bool = False
+    of: str = ""
+
+    @property
+    def meaning(self) -> str:
+        """What it does, for the help."""
+        return messages.text(f"{self.of}.flag_{self.name}" if self.of else f"flag.{self.name}")
 
     def accepts(self, value: str) -> bool:
         """Whether `value` is one of the choices, if there are any."""
@@ -112,7 +120,7 @@ def parse(text: str, flags: Sequence[Flag], *, most_words: int) -> Line:
 
 def help_text(magic: str, usage: str, flags: Sequence[Flag]) -> str:
     """What ``--help`` prints above the fields: usage, what the magic does, and its flags."""
-    shown = [(_shown(flag), messages.text(f"flag.{flag.name}")) for flag in (*flags, HELP)]
+    shown = [(_shown(flag), flag.meaning) for flag in (*flags, HELP)]
     width = max(len(name) for name, _ in shown)
     return "\n".join([usage, "", messages.text(f"magic.{magic}"), "", *(f"  {name:<{width}}  {text}" for name, text in shown)])
 

@@ -79,12 +79,12 @@ def _in_body(magic: str, line: str, cursor: Cursor, begin: int, namespace: Mappi
     from fm_notebook.contracts import specs
     from fm_notebook.magics import lines, offers
 
-    spec = {"finetune": specs.FinetuneSpec, "evaluate": specs.EvaluateSpec}.get(magic)
+    spec = {"finetune": specs.FinetuneSpec, "evaluate": specs.EvaluateSpec, "compare": specs.EvaluateSpec}.get(magic)
     if spec is None:
         return None
     asked = lines.read(magic, line)
     written = asked.flags | set(lines.fields_of(magic)[: len(asked.words)])
-    rows = asked.word(lines.DATA)
+    rows = asked.rows
     body = offers.Body(spec, "\n".join(cursor.lines[begin:]), namespace, frozenset(written), rows)
     return body.offer("\n".join([*cursor.lines[begin : cursor.row], cursor.before]), cursor.after)
 

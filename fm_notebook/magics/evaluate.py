@@ -45,7 +45,7 @@ def magic(shell: InteractiveShell, line: str, cell: str | None) -> Evaluation | 
         messages.say("evaluate.reused", name=launched.job.name)
     elif launched.how == "started":
         launch.begin(launched.job, on=asked.values.get("on", "process"))
-    launched.job.wait(Teller(launched.job, _words))
+    launched.job.wait(Teller(launched.job, words))
     value = verbs.finish_evaluation(launched)
     if cell is not None or not frontend.shows_value(shell, "evaluate", line):
         if "quiet" not in asked.on:
@@ -104,7 +104,8 @@ class Teller:
             self._handle.update(bundle, raw=True)
 
 
-def _words(name: str, progress: Progress) -> str:
+def words(name: str, progress: Progress) -> str:
+    """How far the evaluation called `name` is."""
     if progress.state == "queued":
         return messages.text("wait.behind", name=name, behind=progress.behind or "…")
     if progress.over:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 _TWINS = {
+    ("fm_notebook.contracts.attributions", "Attribution"): "attribution",
+    ("fm_notebook.contracts.comparisons", "Comparison"): "comparison",
     ("fm_notebook.contracts.results", "Evaluation"): "evaluation",
     ("fm_notebook.contracts.trials", "Estimate"): "estimate",
     ("fm_notebook.contracts.trials", "LearningRateCurve"): "learning_rates",

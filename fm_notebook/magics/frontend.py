@@ -66,6 +66,18 @@ def shows_value(shell: InteractiveShell, name: str, line: str) -> bool:
     return not standing or standing == [len(written) - 1]
 
 
+def target(shell: InteractiveShell, name: str, line: str) -> str | None:
+    """The variable that the value of the line magic ``%name line`` is assigned to; empty if the line stands alone.
+
+    None where neither can be told, as outside a cell.
+    """
+    call = rf"%(fm_)?{name}\b\s*{re.escape(line.strip())}"
+    for each in request(shell).get("code", "").splitlines():
+        if found := re.match(rf"^\s*(?:(?P<target>[^\W\d]\w*)\s*=\s*)?{call}\s*$", each):
+            return found["target"] or ""
+    return None
+
+
 def accept_empty_bodies(shell: InteractiveShell, names: Sequence[str]) -> Callable[[], None]:
     """Let ``%%name …`` without a body reach the magic, which IPython refuses; returns how to undo that."""
     alone = re.compile(rf"^%%({'|'.join(map(re.escape, names))})\b.*$")

@@ -20,7 +20,7 @@ _TAKES: Mapping[str, tuple[str, ...]] = {
     "compare": (RUN, "…"),
     "explain": (RUN,),
     "runs": (ACTION, RUN, PATH),
-    "panel": (ACTION, RUN),
+    "panel": (ACTION, RUN, DATA),
 }
 """The words of each magic, in order; an ellipsis: the one before again and again."""
 _PIECE = re.compile(r"""(?:"[^"]*"?|'[^']*'?|[^\s"'])+""")
@@ -30,12 +30,18 @@ _NEEDS_QUOTES = re.compile(r"[\s\"';]")
 
 @dataclass(frozen=True)
 class Asked:
-    """A line as far as it is written: `words`, the names of its `flags`, and the flag that waits for its value."""
+    """A line as far as it is written: `words`, names of `flags`, the flag that waits for its value, and that of ``--data``."""
 
     words: tuple[str, ...]
     flags: frozenset[str]
     waiting: Flag | None
     takes: tuple[str, ...] = ()
+    data: str = ""
+
+    @property
+    def rows(self) -> str:
+        """The word for the rows, or the value of ``--data``; an empty text if there is neither."""
+        return self.word(DATA) or self.data
 
     def word(self, kind: str) -> str:
         """The word of that kind, or an empty text."""
@@ -53,24 +59,26 @@ class Asked:
 
 def fields_of(magic: str) -> tuple[str, ...]:
     """The fields that the words of a magic's line set."""
-    return ("model", "data") if magic == "evaluate" else ()
+    return {"evaluate": ("model", "data"), "compare": ("model", "tokenizer")}.get(magic, ())
 
 
 def read(magic: str, text: str) -> Asked:
     """The whole words of a line; what is no word or flag is left out."""
     known_flags = {f"--{flag.name}": flag for flag in _flags(magic)}
-    words, flags, waiting = [], set(), None
+    words, flags, waiting, data = [], set(), None, ""
     for piece in _PIECE.findall(text):
         name, has_value, _ = piece.partition("=")
         if waiting is not None:
+            data = piece.strip("\"'") if waiting.value == DATA else data
             waiting = None
         elif piece.startswith("-"):
             flags.add(name.lstrip("-"))
             flag = known_flags.get(name)
             waiting = flag if flag and flag.value and not has_value else None
+            data = piece[len(name) + 1 :].strip("\"'") if flag and has_value and flag.value == DATA else data
         else:
             words.append(piece.strip("\"'"))
-    return Asked(tuple(words), frozenset(flags), waiting, _TAKES.get(magic, ()))
+    return Asked(tuple(words), frozenset(flags), waiting, _TAKES.get(magic, ()), data)
 
 
 def offer(magic: str, before: str, after: str, namespace: Mapping[str, Any]) -> Offer | None:
@@ -85,7 +93,7 @@ def offer(magic: str, before: str, after: str, namespace: Mapping[str, Any]) -> 
     if found["flag"]:
         asked = Asked(asked.words, asked.flags, next((f for f in flags if f"--{f.name}=" == found["flag"]), None), asked.takes)
     if asked.waiting:
-        words = _values(asked.waiting, head, read(magic, before + after).word(DATA), namespace)
+        words = _values(asked.waiting, head, read(magic, before + after).rows, namespace)
         head = head.rpartition("*")[2] if asked.waiting.value == COLUMN else head
         return _fitting(words, head, quote, after, alone=True)
     if head.startswith("-"):
@@ -113,6 +121,8 @@ def _unused(flags: Sequence[Flag], asked: Asked) -> list[str]:
 def _values(flag: Flag, head: str, rows: str, namespace: Mapping[str, Any]) -> list[str]:
     if flag.choices:
         return [choice.removesuffix("N") if choice.endswith(":N") else choice for choice in flag.choices]
+    if flag.value == DATA:
+        return [*(name for name in known.variables(namespace) if tables.is_table(namespace[name])), *known.rows()]
     return list(tables.of_word(rows, namespace)) if flag.value == COLUMN and rows else _words("", flag.value, head)
 
 

@@ -12,11 +12,12 @@ from fm_notebook.contracts import fields
 from fm_notebook.magics.arguments import Flag, help_text
 
 
-def show(magic: str, usage: str, flags: Sequence[Flag], spec: type[BaseModel] | None = None) -> None:
-    """Print usage, flags and, for a `spec`, every field with what it accepts, its default and its meaning."""
+def show(magic: str, usage: str, flags: Sequence[Flag], spec: type[BaseModel] | None = None, *, but: Sequence[str] = ()) -> None:
+    """Print usage, flags and, for a `spec`, every field `but` some with what it accepts, its default and its meaning."""
     text = help_text(magic, usage, flags)
     if spec is not None:
-        rows = [_row(spec, name) for field in fields.names(spec) for name in (field, *fields.parts(spec, field))]
+        shown = [field for field in fields.names(spec) if field not in but]
+        rows = [_row(spec, name) for field in shown for name in (field, *fields.parts(spec, field))]
         width = max(len(head) for head, _ in rows)
         text += (
             "\n\n" + messages.text("help.fields") + "\n" + "\n".join(f"  {head:<{width}}  {meaning}" for head, meaning in rows)

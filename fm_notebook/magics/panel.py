@@ -9,34 +9,58 @@ from fm_notebook import messages
 from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.errors import ArgumentError, RunError, did_you_mean
 from fm_notebook.magics import arguments, frontend, manual, names
-from fm_notebook.magics.arguments import Flag
+from fm_notebook.magics.arguments import AGAIN, ON, Flag
 from fm_notebook.session import store
 from fm_notebook.session.run import Run
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-FLAGS = (Flag("apply"),)
+_OF_ROWS = (
+    Flag("by", "COLUMN", many=True), Flag("text", "COLUMN"), Flag("text_pair", "COLUMN"), Flag("label", "COLUMN"), AGAIN, ON,
+)  # fmt: skip
+FLAGS = (Flag("apply"), *_OF_ROWS)
 
 
-def magic(shell: InteractiveShell, line: str, cell: str | None) -> None:  # noqa: ARG001 - the form of every magic
-    """Show the panel that the line names."""
-    asked = arguments.parse(line, FLAGS, most_words=2)
+def magic(shell: InteractiveShell, line: str, cell: str | None) -> Any:  # noqa: ARG001 - the form of every magic
+    """Show the panel that the line names; the value is its Python side, if it has one and is assigned."""
+    asked = arguments.parse(line, FLAGS, most_words=3)
     if "help" in asked.on:
-        manual.show("panel", "%panel [finetune|runs] [NAME] [--apply]", FLAGS)
+        manual.show("panel", "%panel [finetune|runs|inspect] [NAME|RUN] [DATA] [--flags]", FLAGS)
     elif not asked.words:
         messages.say("example.panel")
     elif asked.words[0] not in PANELS:
         name, known = asked.words[0], list(PANELS)
         raise ArgumentError("panel.unknown", name=name, known=", ".join(known), hint=did_you_mean(name, known))
     else:
-        PANELS[asked.words[0]](shell, asked)
+        return PANELS[asked.words[0]](shell, asked, line)
+    return None
 
 
-def _finetune(shell: InteractiveShell, asked: arguments.Line) -> None:
+def _inspect(shell: InteractiveShell, asked: arguments.Line, line: str) -> Any:
+    """Score, if that has not been done, and show the panel; bound to ``panel`` where the line is not assigned."""
+    from fm_notebook.magics import panel_of_rows
+
+    _refuse(asked, but={flag.name for flag in _OF_ROWS}, words=3)
+    if len(asked.words) < 3:
+        messages.say("example.panel")
+        return None
+    return panel_of_rows.show(shell, asked, line)
+
+
+def _refuse(asked: arguments.Line, *, but: set[str], words: int) -> None:
+    """Refuse the flags that this panel has not, and more `words` than it takes."""
+    given = [*asked.on, *asked.values, *asked.lists]
+    extra = [*asked.words[words:], *(f"--{flag}" for flag in given if flag not in but)]
+    if extra:
+        raise ArgumentError("words.too_many", extra=" ".join(extra))
+
+
+def _finetune(shell: InteractiveShell, asked: arguments.Line, line: str) -> None:  # noqa: ARG001 - the form of every panel
     from fm_notebook.panels import form
     from fm_notebook.panels.form import text as form_text
 
+    _refuse(asked, but={"apply"}, words=2)
     name = asked.words[1] if asked.words[1:] else ""
     if "apply" in asked.on:
         _apply(shell, name)
@@ -75,12 +99,11 @@ def _apply(shell: InteractiveShell, name: str) -> None:
     display(form_text.twin(found.draft.text, shown=True), raw=True)
 
 
-def _runs(shell: InteractiveShell, asked: arguments.Line) -> None:  # noqa: ARG001 - the form of every panel
+def _runs(shell: InteractiveShell, asked: arguments.Line, line: str) -> None:  # noqa: ARG001 - the form of every panel
     from fm_notebook.panels import runs
 
-    if asked.words[1:] or asked.on:
-        raise ArgumentError("words.too_many", extra=" ".join([*asked.words[1:], *(f"--{flag}" for flag in asked.on)]))
+    _refuse(asked, but=set(), words=1)
     runs.show()
 
 
-PANELS: dict[str, Callable[[Any, arguments.Line], None]] = {"finetune": _finetune, "runs": _runs}
+PANELS: dict[str, Callable[[Any, arguments.Line, str], Any]] = {"finetune": _finetune, "runs": _runs, "inspect": _inspect}

@@ -10,9 +10,9 @@ def module(*names: str) -> str:
     return _text("draw.js") + "".join(_text(f"{name}.js") for name in names)
 
 
-def style(name: str = "") -> str:
-    """The style sheet of all panels, and after it that of the panel `name` if it has one of its own."""
-    return _text("look.css") + (_text(f"{name}.css") if name else "")
+def style(*names: str) -> str:
+    """The style sheet of all panels, and after it those of the panel's own parts."""
+    return _text("look.css") + "".join(_text(f"{name}.css") for name in names)
 
 
 def _text(file: str) -> str:

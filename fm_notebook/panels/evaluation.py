@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fm_notebook import messages
-from fm_notebook.contracts.results import Evaluation, Score
+from fm_notebook.contracts.results import Evaluation
 from fm_notebook.panels import groups as groups_panel
-from fm_notebook.panels import markup, text
+from fm_notebook.panels import markup, text, trust
 
 MOST_CLASSES = 200
 MUCH_UNKNOWN, MUCH_CUT = 0.05, 0.01
@@ -23,14 +23,14 @@ def plain(evaluation: Evaluation) -> str:
     lines = [_title(evaluation), *notices(evaluation), *text.score_lines(_scores(evaluation))]
     if evaluation.partial:
         lines.append("  " + ", ".join(f"{name} {count}" for name, count in _partial(evaluation)))
-    groups = [line for each in evaluation.groups for line in groups_panel.plain(each)]
+    below = trust.plain(evaluation) + [line for each in evaluation.groups for line in groups_panel.plain(each)]
     if not evaluation.classes:
-        return "\n".join([*lines, *groups])
+        return "\n".join([*lines, *below])
     header = tuple(messages.text(f"evaluation.{key}") for key in ("class", "precision", "recall", "f1", "support"))
     rows = [header, *_classes(evaluation)]
     width = max(len(row[0]) for row in rows)
     lines += [f"  {row[0]:<{width}}  " + "  ".join(f"{cell:>23}" for cell in row[1:4]) + f"  {row[4]:>7}" for row in rows]
-    return "\n".join([*lines, *groups])
+    return "\n".join([*lines, *below])
 
 
 def notices(evaluation: Evaluation) -> list[str]:
@@ -68,12 +68,13 @@ def _parts(evaluation: Evaluation) -> Iterator[str]:
         header = [messages.text(f"evaluation.{key}") for key in ("entities", "count")]
         yield markup.table(header, _partial(evaluation), messages.text("evaluation.partly"))
     yield _confusion(evaluation) if evaluation.confusion else _picture(evaluation)
+    yield trust.html(evaluation)
     yield from map(groups_panel.html, evaluation.groups)
 
 
 def _title(evaluation: Evaluation) -> str:
     words = [
-        messages.text("evaluation.title", model=evaluation.run or evaluation.model, data=evaluation.data.source),
+        messages.text("evaluation.title", model=evaluation.run or evaluation.model, data=text.rows_of(evaluation.data)),
         messages.text("evaluation.n", n=f"{evaluation.n:,}"),
     ]
     if evaluation.seconds:
@@ -87,15 +88,10 @@ def _scores(evaluation: Evaluation) -> list[tuple[str, str, str, str]]:
 
 def _classes(evaluation: Evaluation) -> list[tuple[str, ...]]:
     rows = [
-        (c.label, _with_interval(c.precision), _with_interval(c.recall), _with_interval(c.f1), f"{c.support:,}")
+        (c.label, *map(text.with_interval, (c.precision, c.recall, c.f1)), f"{c.support:,}")
         for c in evaluation.classes[:MOST_CLASSES]
     ]
     return rows if len(evaluation.classes) <= MOST_CLASSES else [*rows, ("…", "", "", "", "")]
-
-
-def _with_interval(score: Score) -> str:
-    between = f" ({text.interval(score.interval)})" if score.interval else ""
-    return text.score(score.value) + between
 
 
 def _confusion(evaluation: Evaluation) -> str:

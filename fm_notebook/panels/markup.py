@@ -49,7 +49,7 @@ def pairs(rows: Iterable[tuple[str, str]], caption: str = "") -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
-    """A table whose first column names the row and whose others are numbers; nothing without rows."""
+    """A table whose first column names the row and whose others are numbers, of one line or more; nothing without rows."""
     body = "".join(_row(cells) for cells in rows)
     if not body:
         return ""
@@ -62,7 +62,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "
 
 def _row(cells: Sequence[str]) -> str:
     first, *others = cells
-    numbers = "".join(f"<td{RIGHT}>{escape(cell)}</td>" for cell in others)
+    numbers = "".join(f"<td{RIGHT}>{'<br>'.join(escape(cell).split(chr(10)))}</td>" for cell in others)
     return f'<tr><th scope="row"{LEFT}>{escape(first)}</th>{numbers}</tr>'
 
 

@@ -22,8 +22,9 @@ SETTINGS = (
     "lr_schedule", "max_grad_norm", "dropout", "seed", "early_stopping", "metric",
 )  # fmt: skip
 CHOSEN_SETTINGS = (
-    "lora", "prompt_tuning", "freeze", "problem", "mask_probability", "whole_words", "next_sentence", "completion_only_loss",
-    "batching", "packing", "kernels", "gradient_checkpointing", "template", "shots", "label_words", "score",
+    "lora", "prompt_tuning", "freeze", "mitigation", "problem", "mask_probability", "whole_words", "next_sentence",
+    "completion_only_loss", "batching", "packing", "kernels", "gradient_checkpointing", "template", "shots", "label_words",
+    "score",
 )  # fmt: skip
 """Shown where they differ from their defaults: most belong to one task alone."""
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from fm_notebook import messages
 from fm_notebook.contracts.events import ErrorRecord, Noted
-from fm_notebook.contracts.results import Interval
+from fm_notebook.contracts.results import Interval, Score
+from fm_notebook.contracts.specs import DataRef
 from fm_notebook.errors import Fault
 from fm_notebook.session.progress import Progress
 
@@ -72,10 +73,32 @@ def interval(found: Interval | None) -> str:
     return f"{score(found.low)} – {score(found.high)}" if found else ""
 
 
+def with_interval(found: Score, *, below: bool = False) -> str:
+    """A score as ``0.831 (0.812 – 0.857)``, or with the interval `below` it, for tables of many columns."""
+    between = f"\n{interval(found.interval)}" if below else f" ({interval(found.interval)})"
+    return score(found.value) + (between if found.interval else "")
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines of a plain text, indented and in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def score_lines(rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
     """Scores (metric, value, interval, n) as lines of a plain text, in columns."""
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
     return [f"  {row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:<{widths[2]}}  n = {row[3]}" for row in rows]
+
+
+def p_value(value: float) -> str:
+    """A p-value to three decimals; below .001 no nearer than that."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def rows_of(data: DataRef) -> str:
+    """What an evaluation's rows are called: as they were written, or the held-out rows of a run."""
+    return messages.text("compare.held_out", run=data.source) if data.kind == "run" else data.source
 
 
 def metric(name: str) -> str:

@@ -16,9 +16,11 @@ from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import DataRef, EvaluateSpec, FinetuneSpec, ModelRef, Spec
 from fm_notebook.errors import Fault, FMError, SpecError, did_you_mean
 from fm_notebook.jobs.folder import JobFolder
-from fm_notebook.session import models, settings, store, tracking
-from fm_notebook.session.fitting import check_fields, grouped
+from fm_notebook.session import mitigating, models, settings, store, tracking
+from fm_notebook.session.fitting import check_fields, check_weights, decided
 from fm_notebook.session.given import Assigned, Faults, Fields
+from fm_notebook.session.groupings import Groupings, groupings
+from fm_notebook.session.held_out import folder_of, held_out
 
 _VERSIONS = ("fm_notebook", "torch", "transformers", "tokenizers")
 _COLUMNS = ("text", "text_pair", "label", "prompt", "completion", "messages", "problem")
@@ -61,10 +63,11 @@ def bind_finetune(given: Fields) -> Bound:
     spec, base = _described(given, live, collect)
     rows = None
     if spec is not None and not collect.names & (_WHICH_ROWS - {"eval_split"}):
-        if base is None or _WHICH_ROWS & set(given) or spec.task != getattr(base.spec, "task", ""):
+        others = base is None or _WHICH_ROWS & set(given) or spec.task != getattr(base.spec, "task", "")
+        if others or base is None or mitigating.must_read(spec, base):
             rows = collect.attempt("train", lambda spec=spec: _rows_of(spec, given, base, collect.lines))
         else:
-            rows = collect.attempt("base", lambda spec=spec: _rows_of_base(spec, base))
+            rows = collect.attempt("base", lambda spec=spec: _rows_of_base(spec, base, collect.lines.get("mitigation")))
         if rows is not None:  # which metrics there are depends on what the rows hold
             collect.attempt("metric", lambda rows=rows: _check_metric(rows[0], given))
     elif "train" in given:
@@ -72,7 +75,7 @@ def bind_finetune(given: Fields) -> Bound:
     collect.raise_all()
     assert rows is not None
     spec, tables, facts = rows
-    _check_weights(spec, facts, collect.lines)
+    check_weights(spec, facts, collect.lines)
     if spec.metric is None:
         spec = spec.model_copy(update={"metric": next(iter(_task(spec.task).configure(spec).metrics))})
     return Bound(spec, facts, tables, live)
@@ -93,7 +96,7 @@ def bind_evaluate(given: Fields) -> Bound:
     """The spec and rows of an evaluation; columns and lengths default to those of the run that is evaluated."""
     collect = Faults(given)
     live: dict[str, Any] = {}
-    model = collect.attempt("model", lambda: _model("model", given["model"], live))
+    model = collect.attempt("model", lambda: model_of("model", given["model"], live))
     run = store.lookup(str(Path(model.location).parent)) if model and model.kind == "run" else None
     values: dict[str, Any] = {"run": str(run.path)} if run else {}
     if model and (problem := models.problem(model)):
@@ -103,17 +106,19 @@ def bind_evaluate(given: Fields) -> Bound:
         values |= {name: getattr(run.spec, name) for name in same}
     given = settings.below(given, EvaluateSpec, but=values)  # what the run has is not for settings to change
     collect.take(given)
-    values |= {name: _plain(each.value) for name, each in given.items() if name not in {"model", "tokenizer", "data"}}
+    values |= {name: _plain(each.value) for name, each in given.items() if name not in {"model", "tokenizer", "data", "by"}}
+    by = collect.attempt("by", lambda: groupings(given.get("by"))) or Groupings()
+    values |= {"by": by.names} if "by" in given else {}
     values |= {"model": model, "data": DataRef(source=given["data"].source or "data", kind="value")}
     if "tokenizer" in given and given["tokenizer"].value is not None:
-        values["tokenizer"] = collect.attempt("tokenizer", lambda: _model("tokenizer", given["tokenizer"], live))
+        values["tokenizer"] = collect.attempt("tokenizer", lambda: model_of("tokenizer", given["tokenizer"], live))
     spec = collect.validate(EvaluateSpec, values)
     rows = None
     if spec is not None:
         collect.attempt("task", lambda spec=spec: check_fields(spec, spec.task, given))
-        rows = collect.attempt("data", lambda spec=spec: _evaluation_rows(spec, given["data"], collect.lines))
-        if rows is not None and spec.by:
-            spec = collect.attempt("by", lambda spec=spec, rows=rows: grouped(spec, rows.kind, rows.labels, collect.lines))
+        rows = collect.attempt("data", lambda spec=spec: _evaluation_rows(spec, given["data"], by, collect.lines))
+        if rows is not None:
+            spec = collect.attempt("by", lambda spec=spec, rows=rows: decided(spec, rows, collect.lines))
     collect.raise_all()
     assert spec is not None
     assert rows is not None
@@ -157,12 +162,15 @@ def _values_of(
     values |= {name: _plain(each.value) for name, each in given.items() if name not in objects}
     for name in ("model", "tokenizer"):
         if name in given and given[name].value is not None:
-            values[name] = collect.attempt(name, lambda name=name: _model(name, given[name], live, quick=quick))
+            values[name] = collect.attempt(name, lambda name=name: model_of(name, given[name], live, quick=quick))
     if "model" in live and "tokenizer" not in values:
         model = given["model"]
         values["tokenizer"] = collect.attempt(
             "model", lambda: models.tokenizer_of(model.value, source=model.reference, line=model.line)
         )
+    if "mitigation" in values:
+        asked, line = values["mitigation"], collect.lines.get("mitigation")
+        values["mitigation"] = collect.attempt("mitigation", lambda: mitigating.checked(asked, line))
     for name in ("train", "eval"):
         if name in given and given[name].value is not None:
             values[name] = DataRef(source=given[name].source or name, kind="value")
@@ -174,7 +182,8 @@ def _base_of(given: Assigned) -> JobFolder:
     return JobFolder(folder) if isinstance(folder, Path) else store.find(str(given.value))
 
 
-def _model(name: str, given: Assigned, live: dict[str, Any], *, quick: bool = False) -> ModelRef:
+def model_of(name: str, given: Assigned, live: dict[str, Any], *, quick: bool = False) -> ModelRef:
+    """Where the model or tokenizer is that the field `name` means; a live one is noted in `live`."""
     ref = models.resolve(given.value, source=given.reference, field=name, line=given.line, quick=quick)
     if ref.kind == "value":
         live[name] = given.value
@@ -186,11 +195,13 @@ def _rows_of(spec: FinetuneSpec, given: Fields, base: JobFolder | None, lines: d
 
     train = given["train"] if "train" in given or base is None else _read_again(base, "train")
     judged = given.get("eval") or (_read_again(base, "eval") if base is not None and spec.eval is not None else Assigned(None))
+    line = lines.get("mitigation")
     data = prepare_training(
-        train.value, judged.value, reading=_task(spec.task).reading(spec),
+        train.value, judged.value, reading=mitigating.reading(spec, line),
         order=models.labels(spec.model), eval_split=spec.eval_split, seed=spec.seed,
-        sources={"train": train.reference, "eval": judged.reference}, lines=lines,
+        sources={"train": train.reference, "eval": judged.reference}, lines=lines | ({"by": line} if line else {}),
     )  # fmt: skip
+    mitigating.check_rows(spec, data.kind, line)
     spec = spec.model_copy(update={"train": data.train_ref, "eval": data.eval_ref, **_problem(data.kind)})
     return spec, {"train": data.train, "eval": data.eval}, data.facts
 
@@ -202,13 +213,14 @@ def _can_be_read(train: Assigned) -> None:
     read(train.value, source=train.reference, field="train", line=train.line)
 
 
-def _rows_of_base(spec: FinetuneSpec, base: JobFolder) -> _TrainingRows:
+def _rows_of_base(spec: FinetuneSpec, base: JobFolder, line: int | None) -> _TrainingRows:
     """The very rows of the base, split and all, so that two runs are compared on the same ones."""
     from fm_notebook.data.stored import load
 
     if not base.train_rows.exists():
         raise SpecError("spec.base_rows", base=base.path.name)
-    return spec, {"train": load(base.train_rows), "eval": load(base.eval_rows)}, base.facts
+    train = mitigating.with_groups(load(base.train_rows), spec, base.path.name, line)
+    return spec, {"train": train, "eval": load(base.eval_rows)}, base.facts
 
 
 def _read_again(base: JobFolder, name: str) -> Assigned:
@@ -218,12 +230,15 @@ def _read_again(base: JobFolder, name: str) -> Assigned:
     return Assigned(ref.source, ref.source)
 
 
-def _evaluation_rows(spec: EvaluateSpec, given: Assigned, lines: dict[str, int]):
+def _evaluation_rows(spec: EvaluateSpec, given: Assigned, by: Groupings, lines: dict[str, int]):
     from fm_notebook.data.prepare import prepare_rows
 
+    reading = _task(spec.task).reading(spec)
+    if run := folder_of(given.value):
+        return held_out(run, spec.task, reading, lines)
     return prepare_rows(
-        given.value, labels=models.labels(spec.model), reading=_task(spec.task).reading(spec),
-        source=given.reference, line=lines.get("data"),
+        given.value, labels=models.labels(spec.model), reading=reading,
+        source=given.reference, lines=lines, groups=by.values,
     )  # fmt: skip
 
 
@@ -248,15 +263,6 @@ def _partly_trained(spec: FinetuneSpec, given: Fields, base: JobFolder | None) -
     if not chosen or "learning_rate" in given or base is not None:
         return spec
     return spec.model_copy(update={"learning_rate": _LEARNING_RATES[chosen[0]]})
-
-
-def _check_weights(spec: FinetuneSpec, facts: DataFacts, lines: dict[str, int]) -> None:
-    if spec.class_weight is not None and spec.task == "text-classification" and spec.problem in ("multi-label", "regression"):
-        raise SpecError("spec.class_weight_problem", line=lines.get("class_weight"), problem_found=spec.problem)
-    unknown = sorted(set(spec.class_weight) - set(facts.labels)) if isinstance(spec.class_weight, dict) else []
-    if unknown:
-        line, hint = lines.get("class_weight"), did_you_mean(unknown[0], facts.labels)
-        raise SpecError("spec.class_weight_label", line=line, label=unknown[0], known=", ".join(facts.labels), hint=hint)
 
 
 def _task(name: str, given: Assigned | None = None):

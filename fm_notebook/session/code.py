@@ -136,7 +136,7 @@ class _Script:
             "marked_turns": values["kind"] == "chat" and spec.completion_only_loss, "precision": self.precision() != "fp32",
             "features": bool(spec.freeze), "merged": bool(spec.lora), "prompt": bool(spec.prompt_tuning),
             "processes": placement.read(self.folder.path).processes > 1, "unstarted": self.started is None,
-            "unfinished": bool(ended) and ended[-1].state != "finished", "checkpoints": True,
+            "unfinished": bool(ended) and ended[-1].state != "finished", "mitigation": bool(spec.mitigation), "checkpoints": True,
         }  # fmt: skip
         return [key for key, holds in applies.items() if holds]
 

@@ -37,7 +37,7 @@ def differences(left: Spec, right: Spec) -> list[Difference]:
     Rows and models are compared by fingerprint where both have one: what they were called in a cell decides nothing.
     """
     one, other = flat(left), flat(right)
-    same = {name for name in type(left).model_fields if _is_same_content(getattr(left, name), getattr(right, name, None))}
+    same = {name for name in type(left).model_fields if is_same_content(getattr(left, name), getattr(right, name, None))}
     names = dict.fromkeys([*one, *other])
     order = {name: place for place, name in enumerate(type(left).model_fields)}
     ranked = sorted(names, key=lambda name: order.get(name.partition(".")[0], len(order)))
@@ -65,7 +65,8 @@ def _reference(ref: DataRef | ModelRef) -> str:
     return f"{ref.source} ({ref.fingerprint[:_SHOWN_LETTERS]})" if ref.fingerprint else ref.source
 
 
-def _is_same_content(left: object, right: object) -> bool:
+def is_same_content(left: object, right: object) -> bool:
+    """Whether both are rows, or both models, with one fingerprint."""
     if not isinstance(left, DataRef | ModelRef) or not isinstance(right, DataRef | ModelRef):
         return False
     return bool(left.fingerprint) and left.fingerprint == right.fingerprint

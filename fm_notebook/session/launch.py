@@ -19,6 +19,7 @@ from fm_notebook.errors import ArgumentError, RunError
 from fm_notebook.jobs import atomic, journal, placement
 from fm_notebook.jobs.folder import Identity, JobFolder, create, delete
 from fm_notebook.jobs.placement import Placement, Where
+from fm_notebook.mitigations import mitigations
 from fm_notebook.session import devices, models, store, tracking
 from fm_notebook.session.binding import Bound
 from fm_notebook.session.job import Job
@@ -50,18 +51,20 @@ def finetune(name: str, bound: Bound, *, again: bool = False) -> Launched:
             if job.jobfolder.identity.key == bound.key and not again:
                 return Launched(job, "attached")
             raise RunError("run.already_running", name=name, folder=job.folder.name, state=job.state_in_words)
-    if not again and (equal := _equal([job.jobfolder for job in earlier], bound.key)):
-        return Launched(Job(equal), "reused")
+    if not again and (found := equal([job.jobfolder for job in earlier], bound.key)):
+        return Launched(Job(found), "reused")
     return Launched(_fill(store.create_run(name), name, bound), "started")
 
 
 def evaluate(name: str, bound: Bound, model: ModelRef, *, again: bool = False) -> Launched:
-    """Prepare an evaluation in the run's folder (or that of an untuned model), or find the equal one."""
+    """Prepare an evaluation in the run's folder (or that of an untuned model), or find the equal one, done or under way."""
     parent = home_of(model) / "evaluations"
-    earlier = [JobFolder(path) for path in sorted(parent.glob("[0-9]*")) if (path / "job.json").exists()]
-    if not again and (equal := _equal(earlier, bound.key)):
-        return Launched(Job(equal), "reused")
-    return Launched(_fill(_numbered(parent), name, bound), "started")
+    return Launched(prepared(parent, name, bound), "started") if again else _once(parent, name, bound)
+
+
+def embed(name: str, bound: Bound, model: ModelRef) -> Launched:
+    """Prepare embeddings of rows in the run's folder (or that of an untuned model), or find the equal ones, done or under way."""
+    return _once(home_of(model) / "embeddings", name, bound)
 
 
 def predict(name: str, bound: Bound, model: ModelRef) -> Job:
@@ -76,9 +79,9 @@ def trial(name: str, bound: Bound, asked: TrialSpec, *, again: bool = False) -> 
     """
     parent = store.runs_folder() / ".trials"
     key = hashlib.sha256(f"{name} {asked.model_dump_json(exclude={'run'})} {bound.key}".encode()).hexdigest()
-    earlier = [JobFolder(path) for path in sorted(parent.glob("[0-9]*"), key=_number) if (path / "job.json").exists()]
-    if not again and (equal := _equal(earlier, key)):
-        return Launched(Job(equal), "reused")
+    earlier = folders_in(parent)
+    if not again and (found := equal(earlier, key)):
+        return Launched(Job(found), "reused")
     for folder in earlier[: -MOST_TRIALS + 1]:
         if Job(folder).progress.over:
             delete(folder)
@@ -159,7 +162,26 @@ def home_of(model: ModelRef) -> Path:
     return store.runs_folder() / ".models" / f"{slug}-{(model.fingerprint or model.revision or 'unknown')[:12]}"
 
 
-def _equal(earlier: list[JobFolder], key: str) -> JobFolder | None:
+def _once(parent: Path, name: str, bound: Bound) -> Launched:
+    earlier = folders_in(parent)
+    if found := equal(earlier, bound.key):
+        return Launched(Job(found), "reused")
+    same = [job for folder in earlier if folder.identity.key == bound.key and not (job := Job(folder)).progress.over]
+    return Launched(same[0], "attached") if same else Launched(prepared(parent, name, bound), "started")
+
+
+def folders_in(parent: Path) -> list[JobFolder]:
+    """The numbered jobs in `parent`, oldest first."""
+    return [JobFolder(path) for path in sorted(parent.glob("[0-9]*"), key=_number) if (path / "job.json").exists()]
+
+
+def prepared(parent: Path, name: str, bound: Bound) -> Job:
+    """A new numbered job in `parent`, with all that a worker needs."""
+    return _fill(_numbered(parent), name, bound)
+
+
+def equal(earlier: list[JobFolder], key: str) -> JobFolder | None:
+    """The newest finished job of `earlier` with that key."""
     same = [folder for folder in reversed(earlier) if folder.identity.key == key]
     return next((folder for folder in same if Job(folder).progress.state == "finished"), None)
 
@@ -193,7 +215,7 @@ def _fill(folder: JobFolder, name: str, bound: Bound, *, asked: TrialSpec | None
             spec = spec.model_copy(update={field: ref})
         identity = Identity(
             name=name, key=key or bound.key, created=time.time(), device=devices.queue_name(spec.device),
-            language=messages.language(), task_files=tasks.files,
+            language=messages.language(), task_files=(*tasks.files, *mitigations.files),
         )  # fmt: skip
         whole = spec if asked is None else asked.model_copy(update={"run": spec})
         folder.write(spec=whole, identity=identity, facts=bound.facts)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fm_notebook.contracts import events as ev
+from fm_notebook.contracts.attributions import Attribution
 from fm_notebook.contracts.results import Evaluation, RunResult
 from fm_notebook.contracts.trials import Estimate, LearningRateCurve
 
@@ -95,6 +96,7 @@ class Progress:
     evaluation: Evaluation | None = None
     estimate: Estimate | None = None
     learning_rates: LearningRateCurve | None = None
+    attribution: Attribution | None = None
     error: ev.ErrorRecord | None = None
     first_time: float = 0.0
     last_time: float = 0.0
@@ -202,6 +204,7 @@ class Progress:
                 self.state, self.phase = event.state, ""
                 self.result, self.evaluation, self.error = event.result, event.evaluation, event.error
                 self.estimate, self.learning_rates = event.estimate, event.learning_rates
+                self.attribution = event.attribution
 
     def _begin_again(self) -> None:
         self.state, self.result, self.evaluation, self.error = "starting", None, None, None

@@ -140,6 +140,12 @@ class ZeroShotClassification:
         )
         return found.examples(np.repeat(numbers, len(labels)), np.repeat(true, len(labels)))
 
+    def prompt(self, text: str, pair: str, labels: Sequence[str]) -> tuple[str, int]:
+        """What stands before a label's name, and the character at which `text` begins in it."""
+        shown = self._shown(labels)
+        head = self.template.partition("{text}")[0].replace("{text_pair}", pair)
+        return shown + self._prompt(text, pair), len(shown) + len(head)
+
     def _shown(self, labels: Sequence[str]) -> str:
         """The labelled examples before each text."""
         from fm_notebook.errors import SpecError

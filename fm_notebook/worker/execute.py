@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 
 from fm_notebook.contracts.events import Ended, ErrorRecord, Event, PhaseBegan
 from fm_notebook.contracts.protocols import ReadCommand
-from fm_notebook.contracts.specs import DryRunSpec, EvaluateSpec, FindLearningRateSpec, FinetuneSpec, PredictSpec
+from fm_notebook.contracts.specs import (
+    DryRunSpec,
+    EmbedSpec,
+    EvaluateSpec,
+    ExplainSpec,
+    FindLearningRateSpec,
+    FinetuneSpec,
+    PredictSpec,
+)
 from fm_notebook.jobs.folder import JobFolder
 
 
@@ -41,11 +49,13 @@ def execute(folder: JobFolder, append: Callable[[Event], None], command: ReadCom
 
 def events(folder: JobFolder, command: ReadCommand, *, together: bool = False) -> Iterator[Event]:
     """The job in `folder` as a stream of events, from after its libraries are loaded; the last is `Ended`."""
+    from fm_notebook.contracts.registry import registry_of
+    from fm_notebook.mitigations import mitigations
     from fm_notebook.tasks import tasks
-    from fm_notebook.worker import scoring, training, trials
+    from fm_notebook.worker import explaining, scoring, training, trials
 
     for path in folder.identity.task_files:
-        tasks.register(path)
+        registry_of(path, (tasks, mitigations)).register(path)
     match folder.spec:
         case FinetuneSpec() as spec:
             yield from _with_others(folder, spec, command) if together else training.finetune(folder, spec, command)
@@ -53,6 +63,12 @@ def events(folder: JobFolder, command: ReadCommand, *, together: bool = False) -
             yield from scoring.evaluate(folder, spec, command)
         case PredictSpec() as spec:
             yield from scoring.predict(folder, spec, command)
+        case EmbedSpec() as spec:
+            from fm_notebook.worker import embedding
+
+            yield from embedding.embed(folder, spec, command)
+        case ExplainSpec() as spec:
+            yield from explaining.explain(folder, spec, command)
         case DryRunSpec() as spec:
             yield from trials.dry_run(folder, spec, command)
         case FindLearningRateSpec() as spec:

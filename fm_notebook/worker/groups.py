@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 
-from fm_notebook.contracts.groups import ByGroup
-from fm_notebook.contracts.protocols import Classifies, Outputs, Task
+from fm_notebook.contracts.groups import ByGroup, GroupTable, group_name
 from fm_notebook.contracts.specs import EvaluateSpec
-from fm_notebook.data.grouped import PREFIX, crossed
 from fm_notebook.metrics.disparities import disparities
-from fm_notebook.metrics.grouping import crossing, grouping
+from fm_notebook.metrics.grouping import Grouping, of_rows
 from fm_notebook.metrics.groups import by_group
 from fm_notebook.metrics.predictions import Predictions
+from fm_notebook.metrics.subgroup_auc import subgroup_aucs
+from fm_notebook.metrics.tpr_gaps import tpr_gaps
 
 
-def by_groups(spec: EvaluateSpec, task: Task, outputs: Outputs, rows: pa.Table, labels: Sequence[str]) -> list[ByGroup]:
-    """Scores by each grouping that `spec` asks for, of the model's `outputs` for `rows`."""
+def by_groups(spec: EvaluateSpec, given: Predictions | None, rows: pa.Table) -> list[ByGroup]:
+    """Scores by each grouping that `spec` asks for, of what was decided of `rows`."""
     if not spec.by:
         return []
-    assert isinstance(task, Classifies), "binding refuses others"
-    truth, probabilities = task.classes(outputs, labels)
-    given = Predictions.of(
-        truth.astype(np.int64), probabilities.argmax(1), labels, probabilities=probabilities, positive=spec.positive
-    )
-    return [_by(each, spec, given, rows) for each in spec.by]
+    assert given is not None, "binding refuses others"
+    return [_by(name, spec, given, rows) for name in spec.by]
 
 
 def _by(name: str, spec: EvaluateSpec, given: Predictions, rows: pa.Table) -> ByGroup:
-    columns = [grouping(each, rows[PREFIX + each].to_pylist()) for each in crossed(name)]
-    found = crossing(*columns)
+    found = of_rows(rows, name)
     table = by_group(given, found, min_n=spec.min_n, seed=spec.seed)
-    return ByGroup(table=table, disparities=disparities(table, given, found))
+    return ByGroup(
+        table=table,
+        disparities=disparities(table, given, found),
+        subgroup_aucs=_aucs(spec, given, found),
+        tpr_gaps=tpr_gaps(given, found, min_n=spec.min_n, seed=spec.seed) if len(given.labels) > 2 else None,
+    )
+
+
+def _aucs(spec: EvaluateSpec, given: Predictions, found: Grouping) -> GroupTable | None:
+    """Of rows whose group is known: which of the others are of a group, nobody can say."""
+    known = np.flatnonzero(found.known)
+    rows = found.known[found.codes]
+    if given.scores is None or len(known) < 2:
+        return None
+    names = [group_name(found.groups[code]) for code in known]
+    membership = found.codes[rows][:, None] == known
+    return subgroup_aucs(given.take(rows), membership, names, column=" × ".join(found.columns), min_n=spec.min_n)

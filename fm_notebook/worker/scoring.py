@@ -14,7 +14,7 @@ import pyarrow as pa
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.protocols import Generates, Outputs, ReadCommand, Task
 from fm_notebook.contracts.results import Evaluation
-from fm_notebook.contracts.specs import EvaluateSpec, PredictSpec
+from fm_notebook.contracts.specs import EmbedSpec, EvaluateSpec, ExplainSpec, PredictSpec
 from fm_notebook.data.fingerprint import row_hashes
 from fm_notebook.data.stored import load
 from fm_notebook.engine import evaluation, models, precision
@@ -27,6 +27,7 @@ from fm_notebook.errors import ModelError
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.tasks import tasks
 from fm_notebook.worker import assembly, models_loaded
+from fm_notebook.worker.decisions import decisions, trust
 from fm_notebook.worker.groups import by_groups
 from fm_notebook.worker.provenance import provenance
 from fm_notebook.worker.rows import write_predictions
@@ -46,12 +47,14 @@ def evaluate(folder: JobFolder, spec: EvaluateSpec, command: ReadCommand) -> Ite
         yield ev.Ended(state="cancelled")
         return
     found = scored.task.report(scored.outputs, scored.labels, seed=spec.seed)
+    decided = decisions(spec, scored.task, scored.outputs, scored.labels)
+    calibration, temperature, curves = trust(decided, seed=spec.seed)
     made = Evaluation(
         model=spec.model.source, run=Path(spec.run).name if spec.run else None, data=spec.data, task=spec.task,
         labels=scored.labels, n=len(scored.rows),
         missing_rows=folder.facts.missing_rows, scores=found.scores, classes=found.classes, confusion=found.confusion,
         partial=found.partial, points=found.points, text_perplexities=found.text_perplexities,
-        groups=by_groups(spec, scored.task, scored.outputs, scored.rows, scored.labels),
+        calibration=calibration, temperature=temperature, curves=curves, groups=by_groups(spec, decided, scored.rows),
         trained_rows=_trained_rows(spec, scored.rows), untrained_head=bool(scored.loaded.fresh),
         truncated_share=scored.tokens.truncated_share, unknown_share=scored.tokens.unknown_share, seed=spec.seed,
         seconds=perf_counter() - began, spec=spec.model_dump(mode="json"),
@@ -77,7 +80,7 @@ def _generate(
     device = precision.choose_device(spec.device)
     chosen = precision.choose_precision(spec.precision, device)
     yield ev.PhaseBegan(phase="loading_model")
-    kept = _load(spec, task, None)
+    kept = kept_model(spec, task, None)
     model, rows = kept.loaded.model.to(device), load(folder.eval_rows)
     room = max(1, models.longest_text(model, kept.tokenizer) - spec.max_new_tokens)
     prompts = task.prompts(rows, kept.tokenizer, max_length=min(spec.max_length, room))
@@ -111,7 +114,7 @@ def _score(
     task, device = tasks[spec.task].configure(spec), precision.choose_device(spec.device)
     chosen = precision.choose_precision(spec.precision, device)
     yield ev.PhaseBegan(phase="loading_model")
-    kept = _load(spec, task, labels if spec.kind == "evaluate" else None)
+    kept = kept_model(spec, task, labels if spec.kind == "evaluate" else None)
     loaded = kept.loaded
     loaded.model.to(device).eval()
     if labels is not None and (not labels or getattr(task, "open_labels", False)):  # the model has none of its own
@@ -130,11 +133,10 @@ def _score(
         precision=chosen, micro_batch_size=spec.batch_size,
         provenance=provenance(spec, device=str(device), precision=chosen, model=loaded.model),
     )  # fmt: skip
-    with constant_linear.while_scoring(loaded.model):
-        outputs = yield from evaluation.sure_outputs(
-            loaded.model, task, examples, Forward(chosen, layout), budget(loaded.model, task, spec.batch_size),
-            command=command, until=frozenset({"stop", "cancel"}),
-        )  # fmt: skip
+    outputs = yield from evaluation.sure_outputs(
+        loaded.model, task, examples, Forward(chosen, layout), budget(loaded.model, task, spec.batch_size),
+        command=command, until=frozenset({"stop", "cancel"}),
+    )  # fmt: skip
     if outputs is None:
         return None
     outputs = _in_order(outputs, columns)
@@ -142,7 +144,7 @@ def _score(
     return _Scored(task, rows, examples.tokens, loaded, names, outputs)
 
 
-def _load(spec: Scoring, task: Task, labels: Sequence[str] | None) -> models_loaded.Kept:
+def kept_model(spec: Scoring | EmbedSpec | ExplainSpec, task: Task, labels: Sequence[str] | None) -> models_loaded.Kept:
     """The kept model if it is this one, else this one loaded; without a head, one is drawn for `labels`."""
     source = source_of(spec)
     if kept := models_loaded.find(source, spec.task):

@@ -29,6 +29,7 @@ from fm_notebook.engine.token_files import TokenFiles
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.tasks import tasks
 from fm_notebook.worker import assembly, memory_kill, models_loaded, runtime
+from fm_notebook.worker.mitigating import mitigated, weighted
 from fm_notebook.worker.provenance import provenance
 
 TRAINED = "trained.npy"
@@ -130,11 +131,13 @@ def _examples(
 ) -> Generator[ev.Event, None, list[Examples]]:
     """Rows to train and to evaluate on; notes by hash which texts are trained on."""
     yield ev.PhaseBegan(phase="tokenizing")
-    tables, files = [load(folder.train_rows), load(folder.eval_rows)], TokenFiles.of(folder.data, spec)
+    given = yield from mitigated(load(folder.train_rows), spec, folder.facts.labels)
+    tables, files = [given.rows, load(folder.eval_rows)], TokenFiles.of(folder.data, spec)
     found = [
         assembly.encode(_task(spec), rows, loaded, tokenizer, folder.facts.labels, spec.max_length, files) for rows in tables
     ]
     yield from assembly.notes([each.tokens for each in found], spec.max_length)
+    found[0] = weighted(found[0], given.weights)
     if world.is_first:
         np.save(folder.path / TRAINED, np.unique(row_hashes(tables[0])))
     return found

@@ -12,7 +12,7 @@ import pytest
 
 from fm_notebook import errors, messages
 from fm_notebook.contracts import fields
-from fm_notebook.contracts.specs import EvaluateSpec, FinetuneSpec, PredictSpec
+from fm_notebook.contracts.specs import EvaluateSpec, ExplainSpec, FinetuneSpec, PredictSpec
 from fm_notebook.figures.picture import CHINESE_FONTS
 
 PACKAGE = Path(messages.__file__).parents[1]
@@ -32,8 +32,10 @@ NOT_FOR_USERS = {
     "can't allocate memory": "looked for in an error of torch",
     "does not appear to have a file named": "looked for in an error of transformers",
     "model name": "looked for in /proc/cpuinfo",
-    **dict.fromkeys(("upper right", "lower right"), "a place in matplotlib"),
+    **dict.fromkeys(("upper right", "lower right", "outside lower center"), "a place in matplotlib"),
     "%evaluate RUN DATA [--flags]": "a usage line, which is the same in every language",
+    "%%explain RUN [--flags]": "a usage line, which is the same in every language",
+    "%compare RUN RUN… [--flags]": "a usage line, which is the same in every language",
     **dict.fromkeys((*CHINESE_FONTS, "DejaVu Sans"), "a font"),
 }
 
@@ -192,7 +194,7 @@ def test_every_field_is_explained(spec):
 
 
 def test_every_explained_field_exists():
-    known = {*FinetuneSpec.model_fields, *EvaluateSpec.model_fields, *PredictSpec.model_fields}
+    known = {*FinetuneSpec.model_fields, *EvaluateSpec.model_fields, *PredictSpec.model_fields, *ExplainSpec.model_fields}
     assert not [key for key in EN if key.startswith("field.") and key.removeprefix("field.") not in known]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from fm_notebook import messages, verbs
+from fm_notebook import messages
 from fm_notebook.errors import DataError
 from fm_notebook.panels import assets, hearing, live
 from fm_notebook.panels.form import offers as form_offers
@@ -29,7 +29,7 @@ from fm_notebook.session import launch
 MOST_FORMS = 4
 WORDS = (
     "region", "title", "name", "cell", "cell_hint", "copy", "copied", "not_copied", "start", "starting", "ready", "not_ready",
-    "unreadable", "estimate", "no_estimate", "estimate_old", "more", "more_set", "something_else", "other_label", "on",
+    "unreadable", "estimate", "estimate_old", "more", "more_set", "something_else", "other_label", "on",
     "in_cell", "preview", "hide_preview", "preview_caption", "balance_caption", "balance_label", "balance_count", "balance_share",
     "balance_others", "hide_fields", "show_fields", "refresh", "silent", "display_fault",
 )  # fmt: skip
@@ -119,7 +119,6 @@ class FormPanel(anywidget.AnyWidget):
                 "said": self._said,
                 "wrong": self._wrong,
                 "run": self._run,
-                "estimates": hasattr(verbs, "prepare_dry_run"),
                 "estimate": self._estimate,
                 "estimate_old": bool(self._estimate) and self._estimated != self.draft.text,
             }

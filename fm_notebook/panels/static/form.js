@@ -114,7 +114,6 @@ function createForm(model, store, el) {
     for (const section of sections) section.draw(state, faults);
     drawChecks(state);
     start.disabled = !isReady(state);
-    estimate.hidden = !state.estimates;
     estimate.disabled = !isReady(state);
     drawEstimate(state);
     attachRun(state);
@@ -140,7 +139,7 @@ function createForm(model, store, el) {
   }
 
   function drawEstimate(state) {
-    const lines = state.estimates ? [...state.estimate, ...(state.estimate_old ? [words.estimate_old] : [])] : [words.no_estimate];
+    const lines = [...state.estimate, ...(state.estimate_old ? [words.estimate_old] : [])];
     const key = JSON.stringify(lines);
     if (estimated.dataset.key === key) return;
     estimated.dataset.key = key;

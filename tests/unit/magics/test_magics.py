@@ -9,7 +9,8 @@ from fm_notebook.magics import load, unload
 from fm_notebook.session import store
 from fm_notebook.session.run import Run
 
-OURS = {"finetune", "evaluate", "runs", "panel", "fm_finetune", "fm_evaluate", "fm_runs", "fm_panel"}
+NAMES = ("finetune", "evaluate", "compare", "explain", "runs", "panel")
+OURS = {*NAMES, *(f"fm_{name}" for name in NAMES)}
 
 
 def registered(shell) -> set[str]:
@@ -91,11 +92,12 @@ def test_help_is_shown_on_an_empty_body(run_cell):
         assert "learning_rate = 5e-05" in done.shown
         assert "--again" in done.shown
     assert "%evaluate RUN DATA" in run_cell("%evaluate --help").shown
+    assert "%compare RUN RUN…" in run_cell("%compare --help").shown
     assert "%runs [list|show" in run_cell("%runs --help").shown
 
 
 def test_a_magic_called_with_nothing_shows_an_example(run_cell):
-    for cell in ("%%finetune", "%finetune", "%%finetune name\n\n", "%evaluate", "%%evaluate"):
+    for cell in ("%%finetune", "%finetune", "%%finetune name\n\n", "%evaluate", "%%evaluate", "%compare", "%%compare"):
         done = run_cell(cell)
         assert done.error is None
         assert cell.lstrip("%").split()[0].split("\n")[0] in done.shown
@@ -118,6 +120,12 @@ def test_a_magic_called_with_nothing_shows_an_example(run_cell):
         ("%evaluate /no/model rows", ArgumentError, "There is neither a variable nor a file called 'rows'."),
         ("%evaluate a 'x.csv' --text", ArgumentError, "The flag --text needs a value."),
         ("%%evaluate a\ndata = 'x.csv'\nmodel = 'b'", SpecError, "Line 3: 'model' is given on the magic's line and in the body."),
+        ("%compare a", ArgumentError, "A comparison needs two runs or models; there is 'a' alone."),
+        ("%compare a b --dta x", ArgumentError, "There is no flag --dta. Did you mean --data?"),
+        ("%compare a b --data rows", ArgumentError, "There is neither a variable nor a file called 'rows'."),
+        ("%compare nobody b", ArgumentError, "'nobody' is no run, so that it has no held-out rows to compare on."),
+        ("%%compare a b\nruns = ['c']", SpecError, "Line 2: 'runs' is given on the magic's line and in the body."),
+        ("%%compare\nruns = ['a', 'a']\ndata = 'x.csv'", ArgumentError, "'a' stands there twice."),
         ("%runs shwo a", ArgumentError, "%runs cannot 'shwo'. Did you mean show?"),
         ("%runs stop", ArgumentError, "%runs stop needs the name of a run."),
         ("%runs stop nobody", RunError, "There is no run 'nobody'."),

@@ -65,12 +65,15 @@ def test_apply_replaces_the_cell_that_ran_and_shows_the_text_to_all_others(run_c
     ("cell", "kind", "told"),
     [
         ("%panel fintune", ArgumentError, "There is no panel 'fintune'. Did you mean finetune?"),
-        ("%panel inspect", ArgumentError, "There is no panel 'inspect'."),
+        ("%panel inspet", ArgumentError, "There is no panel 'inspet'. Did you mean inspect?"),
+        ("%panel inspect run rows --apply", ArgumentError, "Too much on the line: --apply"),
+        ("%panel inspect run rows more", ArgumentError, "Too much on the line: more"),
+        ("%panel runs --by gender", ArgumentError, "Too much on the line: --by"),
         ("%panel finetune my-run", ArgumentError, "'my-run' cannot be the name of a run."),
         ("%panel finetune a b", ArgumentError, "Too much on the line: b"),
         ("%panel runs a", ArgumentError, "Too much on the line: a"),
         ("%panel finetune --apply", RunError, "There is no form open whose cell could be put here."),
-        ("%panel finetune --aply", ArgumentError, "There is no flag --aply. Did you mean --apply?"),
+        ("%panel finetune --aply", ArgumentError, "There is no flag --aply. Did you mean --apply, --by?"),
     ],
 )
 def test_what_is_wrong_is_said_and_what_there_is_is_named(run_cell, cell, kind, told):

@@ -50,7 +50,9 @@ def test_a_panel_is_shown_with_its_static_twin_under_ipywidgets_7_too(panel):
 def test_a_panels_style_touches_nothing_but_panels(panel):
     found = list(selectors(tinycss2.parse_stylesheet(panel._css, skip_comments=True, skip_whitespace=True)))
     assert found
-    assert [each for each in found if not each.startswith((".fm-panel", ".fm-form", ".fm-runs", ".fm-progress"))] == []
+    assert [
+        each for each in found if not each.startswith((".fm-panel", ".fm-form", ".fm-runs", ".fm-inspect", ".fm-progress"))
+    ] == []
 
 
 def selectors(rules):

@@ -25,7 +25,7 @@ def test_every_field_of_the_spec_stands_in_one_section_with_its_parts(drawn):
     top = [field.path for section in sections() for field in section.fields]
     assert sorted(top) == sorted(fields.names(FinetuneSpec))
     assert {path for path in drawn if "." in path} == {p for name in top for p in fields.parts(FinetuneSpec, name)}
-    assert [section.name for section in sections()] == ["data", "model", "training", "adapter"]
+    assert [section.name for section in sections()] == ["data", "model", "training", "adapter", "mitigation"]
 
 
 @pytest.mark.parametrize(

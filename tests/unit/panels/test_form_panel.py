@@ -151,7 +151,7 @@ def launched(monkeypatch, tmp_path):
         return launch.Launched(job, "started")
 
     monkeypatch.setattr(verbs, "prepare_finetune", prepare)
-    monkeypatch.setattr(verbs, "prepare_dry_run", prepare, raising=False)
+    monkeypatch.setattr(verbs, "prepare_dry_run", prepare)
     monkeypatch.setattr(launch, "begin", lambda job, **how: asked.append(("begin", how)))
     return asked, job
 

@@ -9,6 +9,7 @@ from fm_notebook.contracts.protocols import Outputs
 from fm_notebook.contracts.specs import DataRef, EvaluateSpec, ModelRef
 from fm_notebook.errors import DataError
 from fm_notebook.tasks.text_classification import task
+from fm_notebook.worker.decisions import decisions
 from fm_notebook.worker.groups import by_groups
 
 LABELS = ["no", "yes"]
@@ -26,7 +27,8 @@ def scored():
 def found_by(scored, *by, **fields):
     model = ModelRef(source="m", kind="folder", location="/m")
     spec = EvaluateSpec(model=model, data=DataRef(source="rows", kind="value"), by=by, positive="yes", **fields)
-    return by_groups(spec, task, *scored, LABELS)
+    outputs, rows = scored
+    return by_groups(spec, decisions(spec, task, outputs, LABELS), rows)
 
 
 def test_each_group_is_scored_on_its_own_rows(scored):
