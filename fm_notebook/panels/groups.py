@@ -112,10 +112,11 @@ def _cell(row: GroupScores, metric: str, *, below: bool) -> str:
 def _gaps(gaps: Sequence[Gap]) -> Iterator[tuple[str, ...]]:
     words = ("gap", "difference", "between", "p", "detectable")
     yield (*(messages.text(f"evaluation.by.{word}") for word in words), messages.text("evaluation.worst.column"))
-    for gap in gaps:
-        between = f"{group_name(gap.highest)} / {group_name(gap.lowest)}"
-        least = text.score(gap.detectable) if gap.detectable is not None else messages.text("evaluation.by.undefined")
-        worse = messages.text("evaluation.by.undefined") if gap.worst is None else group_name(gap.worst)
+    nothing = messages.text("evaluation.by.undefined")
+    for gap in gaps:  # where all groups are equal, none is the highest
+        between = f"{group_name(gap.highest)} / {group_name(gap.lowest)}" if gap.difference else nothing
+        least = text.score(gap.detectable) if gap.detectable is not None else nothing
+        worse = group_name(gap.worst) if gap.worst is not None and gap.difference else nothing
         yield (text.metric(gap.name), _difference(gap), between, text.p_value(gap.p_value), least, worse)
 
 
