@@ -36,6 +36,13 @@ def models() -> list[str]:
     return list(dict.fromkeys([*packages, *runs(), *sorted(folders), *_cached()]))
 
 
+def derived_groups() -> list[str]:
+    """Groups that are told by the rows' texts, such as ``mentions:gender``."""
+    from fm_notebook.data import lexicons
+
+    return ["length", *(f"mentions:{axis}" for axis in lexicons.axes())]
+
+
 def rows() -> list[str]:
     """The samples whose packages are installed."""
     return [samples.PREFIX + name for name, package in samples.SAMPLES.items() if importlib.util.find_spec(package.module)]

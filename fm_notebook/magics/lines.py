@@ -123,7 +123,10 @@ def _values(flag: Flag, head: str, rows: str, namespace: Mapping[str, Any]) -> l
         return [choice.removesuffix("N") if choice.endswith(":N") else choice for choice in flag.choices]
     if flag.value == DATA:
         return [*(name for name in known.variables(namespace) if tables.is_table(namespace[name])), *known.rows()]
-    return list(tables.of_word(rows, namespace)) if flag.value == COLUMN and rows else _words("", flag.value, head)
+    if flag.value == COLUMN:
+        own = list(tables.of_word(rows, namespace)) if rows else []
+        return [*own, *known.derived_groups()] if flag.name == "by" else own
+    return _words("", flag.value, head)
 
 
 def _likely(magic: str, kind: str, namespace: Mapping[str, Any]) -> list[str]:

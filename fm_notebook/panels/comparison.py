@@ -142,7 +142,7 @@ def costs(comparison: Comparison) -> Rows:
 def _parts(comparison: Comparison) -> Iterator[str]:
     yield markup.paragraph(*title(comparison)[1:], strong=title(comparison)[0])
     yield markup.bullets(notices(comparison))
-    yield _table(changes(comparison), _word("changes", adjustment=_adjustment(comparison)))
+    yield _table(changes(comparison), _word("changes", adjustment=text.adjustment(comparison.adjustment)))
     for number, by in enumerate(comparison.changes[0].by):
         columns = " × ".join(by.columns)
         yield markup.paragraph(strong=_word("by", columns=columns))
@@ -248,10 +248,6 @@ def _parts_of(comparison: Comparison) -> Iterator[GroupChanges]:
 def _one_line(rows: Rows) -> Rows:
     """For a text: what stands below in a cell goes behind."""
     return [tuple(cell.strip().replace("\n", "  ") for cell in row) for row in rows]
-
-
-def _adjustment(comparison: Comparison) -> str:
-    return {"holm": "Holm", "benjamini-hochberg": "Benjamini–Hochberg"}[comparison.adjustment]
 
 
 def _word(key: str, **values: object) -> str:

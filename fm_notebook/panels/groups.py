@@ -35,7 +35,7 @@ def html(found: ByGroup) -> str:
         parts.append(markup.table(header, rows, messages.text("evaluation.by.gaps")))
     if found.disparities.pairs:
         header, *rows = _pairs(found.disparities.pairs)
-        words = messages.text("evaluation.by.pairs", adjustment=found.disparities.adjustment)
+        words = messages.text("evaluation.by.pairs", adjustment=text.adjustment(found.disparities.adjustment))
         parts.append(markup.details(words, markup.table(header, rows)))
     return "".join([*parts, subgroups_panel.html(found)])
 
@@ -91,7 +91,7 @@ def _worst(gap: Gap, metric: str, table: GroupTable) -> str:
     assert gap.worst is not None, "of selection rates no one is the worst"
     best = gap.highest if gap.worst == gap.lowest else gap.lowest
     ends = {"worst": group_name(gap.worst), "low": _of(table, gap.worst, metric), "best": group_name(best)}
-    high, p = _of(table, best, metric), text.p_value(gap.p_value)
+    high, p = _of(table, best, metric), text.p_in_words(gap.p_value)
     key = "line" if gap.p_value < SHOWN_BELOW else "none"
     return messages.text(f"evaluation.worst.{key}", metric=text.metric(metric), high=high, p=p, **ends)
 

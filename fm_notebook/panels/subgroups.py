@@ -25,7 +25,7 @@ def html(found: ByGroup) -> str:
         header, *rows = _groups(found.tpr_gaps)
         inside = markup.table(header, rows)
         header, *rows = _classes(found.tpr_gaps)
-        words = messages.text("evaluation.tpr.each", adjustment=found.tpr_gaps.adjustment)
+        words = messages.text("evaluation.tpr.each", adjustment=text.adjustment(found.tpr_gaps.adjustment))
         parts += markup.details(messages.text("evaluation.tpr.title"), inside + markup.table(header, rows, words))
     return parts
 

@@ -96,6 +96,17 @@ def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def p_in_words(value: float) -> str:
+    """A p-value in a sentence: ``p = 0.143``, ``p < 0.001``."""
+    shown = p_value(value)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+
+
+def adjustment(name: str) -> str:
+    """A way to adjust p-values by its authors' names: ``Holm``, ``Benjamini–Hochberg``."""
+    return name.title().replace("-", "–")
+
+
 def rows_of(data: DataRef) -> str:
     """What an evaluation's rows are called: as they were written, or the held-out rows of a run."""
     return messages.text("compare.held_out", run=data.source) if data.kind == "run" else data.source

@@ -74,6 +74,8 @@ def tab(request, shell, home, monkeypatch):
         ("%compare sentiment 情感 --data rev|", ["%compare sentiment 情感 --data reviews"]),
         ("%compare sentiment 情感 --data reviews --by st|", ["%compare sentiment 情感 --data reviews --by stars"]),
         ("%compare a b --data=reviews --by 评|", ["%compare a b --data=reviews --by 评论"]),
+        ("%evaluate a reviews --by mentions:ag|", ["%evaluate a reviews --by mentions:age"]),
+        ("%evaluate a reviews --by stars*le|", ["%evaluate a reviews --by stars*length"]),
         ("%%compare sentiment 情感 --data reviews\nlabel = 'st|", ["label = 'stars'"]),
         ("%config FMNotebook.lr_schedule = 'lin|", ["%config FMNotebook.lr_schedule = 'linear'"]),
         ("%config FMNotebook.lear|", ["%config FMNotebook.learning_rate"]),
