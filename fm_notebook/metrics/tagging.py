@@ -21,6 +21,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -133,19 +134,10 @@ def evaluate(
     >>> found.scores[4].value, found.partial
     (0.8, Matches(exact=1, partial=1, wrong_type=0, missed=0, spurious=0))
     """
-    lengths = _lengths(true, predicted)
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    first = np.diff(owner, prepend=-1) > 0
-    vocabulary: dict[str, int] = {}
-    codes = [_numbered(chain.from_iterable(tags), vocabulary) for tags in (true, predicted)]
-    tagset = _Tagset.of(vocabulary)
-    there, given = (_spans(own, first, tagset, strict=strict) for own in codes)
-    counts = _counts(there, given, owner, (len(lengths), len(tagset.names)))
-    used = np.flatnonzero(counts.sum((0, 2)))
-    scores, classes = _entity_scores(counts[:, used], [tagset.names[kind] for kind in used], seed, level)
-    right = np.bincount(owner[codes[0] == codes[1]], minlength=len(lengths))
-    scores.append(clustered_share("token_accuracy", right, lengths, seed=seed, level=level))
-    return Tagging(scores, classes, match(there, given))
+    found = _counted(true, predicted, strict=strict)
+    scores, classes = _entity_scores(found.counts, found.names, seed, level)
+    scores.append(clustered_share("token_accuracy", found.right, found.words, seed=seed, level=level))
+    return Tagging(scores, classes, match(found.there, found.given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,17 +218,33 @@ def entity_counts(
     >>> counts.tolist(), names, right.tolist(), words.tolist()
     ([[[0, 0, 1], [1, 1, 1]]], ['LOC', 'PER'], [1], [2])
     """
+    found = _counted(true, predicted, strict=False)
+    return found.counts, found.names, found.right, found.words
+
+
+class _Counted(NamedTuple):
+    """Entities that are there and that are given, and what `entity_counts` says of them."""
+
+    there: Spans
+    given: Spans
+    counts: np.ndarray
+    names: list[str]
+    right: np.ndarray
+    words: np.ndarray
+
+
+def _counted(true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, strict: bool) -> _Counted:
     lengths = _lengths(true, predicted)
     owner = np.repeat(np.arange(len(lengths)), lengths)
     first = np.diff(owner, prepend=-1) > 0
     vocabulary: dict[str, int] = {}
     codes = [_numbered(chain.from_iterable(tags), vocabulary) for tags in (true, predicted)]
     tagset = _Tagset.of(vocabulary)
-    there, given = (_spans(own, first, tagset, strict=False) for own in codes)
+    there, given = (_spans(own, first, tagset, strict=strict) for own in codes)
     counts = _counts(there, given, owner, (len(lengths), len(tagset.names)))
     used = np.flatnonzero(counts.sum((0, 2)))
     right = np.bincount(owner[codes[0] == codes[1]], minlength=len(lengths))
-    return counts[:, used], [tagset.names[kind] for kind in used], right, lengths
+    return _Counted(there, given, counts[:, used], [tagset.names[kind] for kind in used], right, lengths)
 
 
 def _entity_scores(counts: np.ndarray, names: list[str], seed: int, level: float) -> tuple[list[Score], list[ClassScores]]:

@@ -223,3 +223,12 @@ function mark(svg, place, best, words) {
   svg.append(drawn("text", { class: "fm-tick", x: Number(x) + (right ? -5 : 5), y: CHART.top - 1, "text-anchor": right ? "end" : "start" }, text));
 }
 
+// JupyterLab leaves the focus where it is when a cell's margin is clicked: its shortcuts would still be swallowed in `root`.
+// Gives back how to stop looking.
+function leaveFocus(root) {
+  function leave(event) {
+    if (!root.contains(event.target) && root.contains(document.activeElement)) document.activeElement.blur();
+  }
+  document.addEventListener("pointerdown", leave, true);
+  return () => document.removeEventListener("pointerdown", leave, true);
+}

@@ -163,16 +163,12 @@ function createView(model, store, el) {
     }
   }
 
-  // JupyterLab leaves the focus where it is when a cell's margin is clicked: its shortcuts would still be swallowed here.
-  function leave(event) {
-    if (!root.contains(event.target) && root.contains(document.activeElement)) document.activeElement.blur();
-  }
-  document.addEventListener("pointerdown", leave, true);
+  const forget = leaveFocus(root);
   el.append(root);
   return {
     root, draw, choose,
     timed: (milliseconds) => (root.dataset.milliseconds = milliseconds.toFixed(1)), // from a click to what it changed on the page
-    forget: () => document.removeEventListener("pointerdown", leave, true),
+    forget,
   };
 }
 
