@@ -18,6 +18,8 @@ from fm_notebook.session import launch, store
 from fm_notebook.session.binding import Assigned
 from fm_notebook.session.job import Job
 
+pytestmark = pytest.mark.slow
+
 FILL = ["a", "the", "it", "was", "film", "plot"]
 H, INNER, LAYERS, PLACES = 32, 64, 2, 64  # of `tiny_bert`
 TASKS = {
