@@ -17,7 +17,6 @@ from fm_notebook.contracts.comparisons import (
     Setting,
 )
 from fm_notebook.contracts.pairs import GroupChanges
-from fm_notebook.contracts.protocols import Classifies
 from fm_notebook.contracts.results import Evaluation, Score
 from fm_notebook.contracts.specs import EvaluateSpec, FinetuneSpec
 from fm_notebook.errors import DataError
@@ -31,8 +30,7 @@ from fm_notebook.session.differences import flat, is_same_content
 from fm_notebook.session.job import Job
 from fm_notebook.session.paired_rows import paired_changes
 from fm_notebook.session.progress import Progress
-from fm_notebook.session.scored import predictions, scored_rows
-from fm_notebook.tasks import tasks
+from fm_notebook.session.scored import has_classes, predictions, scored_rows
 
 MOST_POINTS = 300
 """Of each curve that a comparison keeps."""
@@ -69,11 +67,6 @@ class Side:
         """How the run went."""
         return Job(self.run).progress if self.run else None
 
-    @property
-    def classifies(self) -> bool:
-        """Whether each row has one class."""
-        return self.spec.problem in ("auto", "single-label") and isinstance(tasks[self.spec.task], Classifies)
-
     def predictions(self, labels: Sequence[str]) -> Predictions:
         """What the model said, with the classes in the order of `labels`."""
         return predictions(self.folder, positive=self.spec.positive).with_labels(labels)
@@ -93,7 +86,7 @@ def comparison(folders: Sequence[JobFolder]) -> Comparison:
         _check_rows(first, other)
     spec, evaluation = first.spec, first.evaluation
     compared = [_compared(side, name) for side, name in zip(sides, _names(sides), strict=True)]
-    found = _classes_changes(sides, compared) if first.classifies else _other_changes(sides, compared)
+    found = _classes_changes(sides, compared) if has_classes(first.folder) else _other_changes(sides, compared)
     return Comparison(
         data=evaluation.data,
         task=evaluation.task,
@@ -138,7 +131,7 @@ def _compared(side: Side, name: str) -> Compared:
 def _scores(side: Side) -> list[Score]:
     """Those of the evaluation; where each row has one class, also those that the groups have."""
     own = side.evaluation.scores
-    if not side.classifies:
+    if not has_classes(side.folder):
         return own
     settled = {"min_n": side.spec.min_n, "min_positives": MIN_POSITIVES, "seed": side.spec.seed}
     found = scores_of(side.predictions(side.evaluation.labels), (), **settled).scores

@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fm_notebook.contracts.specs import EvaluateSpec
+from fm_notebook.errors import SpecError
 from fm_notebook.jobs.folder import JobFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from fm_notebook.metrics.predictions import Predictions
+
+
+def has_classes(folder: JobFolder) -> bool:
+    """Whether each row of the evaluation in `folder` has one class: confusion, margins and flips are defined for no other."""
+    from fm_notebook.contracts.protocols import Classifies
+    from fm_notebook.tasks import tasks
+
+    spec = folder.spec
+    assert isinstance(spec, EvaluateSpec)
+    return spec.problem in ("auto", "single-label") and isinstance(tasks[spec.task], Classifies)
+
+
+def check_inspectable(folder: JobFolder) -> None:
+    """Refuse the evaluation in `folder` if its rows have no one class each.
+
+    Raises
+    ------
+    SpecError
+        With what the evaluation is.
+    """
+    if not has_classes(folder):
+        spec = folder.spec
+        raise SpecError("inspect.task", task=getattr(spec, "task", ""), problem=getattr(spec, "problem", ""))
 
 
 def scored_rows(folder: JobFolder) -> pa.Table:

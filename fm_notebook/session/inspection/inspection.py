@@ -21,7 +21,6 @@ from fm_notebook.metrics.predictions import Predictions
 from fm_notebook.session import scored
 from fm_notebook.session.inspection import neighbours
 from fm_notebook.session.inspection.notes import RowNotes
-from fm_notebook.session.inspection.opening import check_inspectable
 from fm_notebook.session.inspection.slices import Slice, Sort
 from fm_notebook.session.inspection.statistics import SliceStatistics, statistics
 
@@ -73,7 +72,7 @@ class Inspection:
         SpecError
             If its rows have no one class each.
         """
-        check_inspectable(folder)
+        scored.check_inspectable(folder)
         data = scored.scored_rows(folder)
         names = [name.removeprefix(PREFIX) for name in data.column_names if name.startswith(PREFIX)]
         return cls(folder, data, scored.predictions(folder), {name: of_rows(data, name) for name in names})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fm_notebook.contracts.specs import EvaluateSpec
 from fm_notebook.errors import SpecError
-from fm_notebook.jobs.folder import JobFolder, delete
+from fm_notebook.jobs.folder import delete
 from fm_notebook.jobs.placement import Where
 from fm_notebook.session.evaluating import finish_evaluation, prepare_evaluation
 from fm_notebook.session.given import Fields
 from fm_notebook.session.launch import Launched
+from fm_notebook.session.scored import check_inspectable
 
 if TYPE_CHECKING:
     from fm_notebook.session.inspection.inspection import Inspection
@@ -34,23 +34,6 @@ def prepare_inspection(fields: Fields, *, again: bool = False, on: Where = "proc
     return launched
 
 
-def check_inspectable(folder: JobFolder) -> None:
-    """Refuse an evaluation whose rows have no one class each: confusion, margin and label errors are defined for no other.
-
-    Raises
-    ------
-    SpecError
-        With what the evaluation is.
-    """
-    from fm_notebook.contracts.protocols import Classifies
-    from fm_notebook.tasks import tasks
-
-    spec = folder.spec
-    assert isinstance(spec, EvaluateSpec)
-    if spec.problem not in ("auto", "single-label") or not isinstance(tasks[spec.task], Classifies):
-        raise SpecError("inspect.task", task=spec.task, problem=spec.problem)
-
-
 def finish_inspection(launched: Launched) -> Inspection:
     """Wait for the evaluation that has begun, and open its rows.
 
@@ -59,7 +42,7 @@ def finish_inspection(launched: Launched) -> Inspection:
     FMError
         Why it failed.
     """
-    from fm_notebook.session.inspection.inspection import Inspection
+    from fm_notebook.session.inspection.inspection import Inspection  # with NumPy
 
     finish_evaluation(launched)
     return Inspection.of(launched.job.jobfolder)
