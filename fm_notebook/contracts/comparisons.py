@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from fm_notebook.contracts.groups import Adjustment, ByGroup, Group, group_name
-from fm_notebook.contracts.pairs import GroupChanges
+from fm_notebook.contracts.pairs import GroupChanges, PairedComparison
 from fm_notebook.contracts.scores import Interval, Score
 from fm_notebook.contracts.specs import DataRef
 from fm_notebook.contracts.values import Frozen
@@ -127,6 +127,18 @@ class RunChanges(Frozen):
     unpaired: dict[str, Unpaired] = Field(default_factory=dict)
 
 
+class OverSeeds(Frozen):
+    """Runs that differ by their seed alone, taken together: means of `second` less those of `first`, both by name.
+
+    `over_all` is of all rows, `by` one for each grouping; intervals hold for new seeds too where both sides have three.
+    """
+
+    first: list[str]
+    second: list[str]
+    over_all: PairedComparison
+    by: list[PairedComparison] = Field(default_factory=list)
+
+
 class Setting(Frozen):
     """A field that not all runs set alike, and its value in each; empty where a run has no such field."""
 
@@ -153,6 +165,8 @@ class Comparison(Frozen):
         In the order given.
     changes : list of RunChanges
         One for each run but the first.
+    over_seeds : list of OverSeeds
+        Where runs differ by their seed alone: each other way of training against the first one's.
     settings : list of Setting
         What the runs' specs say differently.
     adjustment : str
@@ -167,6 +181,7 @@ class Comparison(Frozen):
     positive: str | None = None
     runs: list[Compared]
     changes: list[RunChanges]
+    over_seeds: list[OverSeeds] = Field(default_factory=list)
     settings: list[Setting] = Field(default_factory=list)
     adjustment: Adjustment = "holm"
     level: float = 0.95

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fm_notebook import messages
-from fm_notebook.contracts.comparisons import Compared, Comparison, GapChange, GroupingChanges, RunChanges
+from fm_notebook.contracts.comparisons import Compared, Comparison, GapChange, GroupingChanges, OverSeeds, RunChanges
 from fm_notebook.contracts.groups import group_name
 from fm_notebook.contracts.pairs import Change, GroupChanges
 from fm_notebook.contracts.scores import Interval, Score
@@ -31,6 +31,8 @@ def plain(comparison: Comparison) -> str:
         *(f"  {notice}" for notice in notices(comparison)),
         *text.columns(_one_line(changes(comparison))),
     ]
+    for found in comparison.over_seeds:
+        lines += ["", _of_seeds(found), *text.columns(_one_line(over_seeds(found)))]
     for number, by in enumerate(comparison.changes[0].by):
         lines += ["", _word("by", columns=" × ".join(by.columns))]
         for run in comparison.changes:
@@ -91,6 +93,22 @@ def changes(comparison: Comparison) -> Rows:
     return rows
 
 
+def over_seeds(found: OverSeeds) -> Rows:
+    """A header, then a row a score: mean over the seeds of either way of training, and what changed."""
+    rows: Rows = [(_word("metric"), *(_word("mean", n=len(runs)) for runs in (found.first, found.second)), _word("difference"))]
+    known = {change.name: change for change in found.over_all.overall.changes}
+    for name in [*(name for name in FIRST if name in known), *(name for name in known if name not in FIRST)]:
+        change = known[name]
+        rows.append((text.metric(name), text.score(change.first), text.score(change.second), _delta(change)))
+    return rows
+
+
+def _of_seeds(found: OverSeeds) -> str:
+    """What the table says, and what its intervals hold for."""
+    words = _word("seeds", first=", ".join(found.first), second=", ".join(found.second))
+    return f"{words} {_word('new_seeds' if found.over_all.seeds_resampled else 'these_seeds')}"
+
+
 def by_group(by: GroupingChanges, run: RunChanges, comparison: Comparison) -> Rows:
     """A header, then a row a group and one over all: rows, flips, and of the main scores both values, change, interval and p."""
     shown = BY_GROUP[comparison.positive is not None]
@@ -143,6 +161,8 @@ def _parts(comparison: Comparison) -> Iterator[str]:
     yield markup.paragraph(*title(comparison)[1:], strong=title(comparison)[0])
     yield markup.bullets(notices(comparison))
     yield _table(changes(comparison), _word("changes", adjustment=text.adjustment(comparison.adjustment)))
+    for found in comparison.over_seeds:
+        yield _table(over_seeds(found), _of_seeds(found))
     for number, by in enumerate(comparison.changes[0].by):
         columns = " × ".join(by.columns)
         yield markup.paragraph(strong=_word("by", columns=columns))

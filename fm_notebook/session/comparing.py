@@ -13,6 +13,7 @@ from fm_notebook.contracts.comparisons import (
     Cost,
     GroupingChanges,
     LearningCurve,
+    OverSeeds,
     RunChanges,
     Setting,
 )
@@ -31,6 +32,7 @@ from fm_notebook.session.job import Job
 from fm_notebook.session.paired_rows import paired_changes
 from fm_notebook.session.progress import Progress
 from fm_notebook.session.scored import has_classes, predictions, scored_rows
+from fm_notebook.session.seeds import Entry, over_seeds
 
 MOST_POINTS = 300
 """Of each curve that a comparison keeps."""
@@ -62,6 +64,12 @@ class Side:
         found = JobFolder(Path(self.spec.run)) if self.spec.run else None
         return found if found and (found.path / "job.json").is_file() else None
 
+    @property
+    def trained_as(self) -> FinetuneSpec | None:
+        """The run's own spec."""
+        spec = self.run.spec if self.run else None
+        return spec if isinstance(spec, FinetuneSpec) else None
+
     @cached_property
     def training(self) -> Progress | None:
         """How the run went."""
@@ -86,7 +94,8 @@ def comparison(folders: Sequence[JobFolder]) -> Comparison:
         _check_rows(first, other)
     spec, evaluation = first.spec, first.evaluation
     compared = [_compared(side, name) for side, name in zip(sides, _names(sides), strict=True)]
-    found = _classes_changes(sides, compared) if has_classes(first.folder) else _other_changes(sides, compared)
+    classes = has_classes(first.folder)
+    found = _classes_changes(sides, compared) if classes else _other_changes(sides, compared)
     return Comparison(
         data=evaluation.data,
         task=evaluation.task,
@@ -96,6 +105,7 @@ def comparison(folders: Sequence[JobFolder]) -> Comparison:
         positive=spec.positive,
         runs=compared,
         changes=_adjusted(found),
+        over_seeds=_over_seeds(sides, compared) if classes else [],
         settings=_settings(sides),
         seed=spec.seed,
     )
@@ -142,8 +152,7 @@ def _scores(side: Side) -> list[Score]:
 def _cost(side: Side) -> Cost | None:
     if side.training is None or (result := side.training.result) is None:
         return None
-    spec, started = side.run.spec if side.run else None, side.training.started
-    assert isinstance(spec, FinetuneSpec)
+    started = side.training.started
     return Cost(
         seconds=sum(result.seconds.values()),
         training_seconds=result.seconds.get("train", 0.0),
@@ -184,6 +193,15 @@ def _classes_changes(sides: Sequence[Side], compared: Sequence[Compared]) -> Ite
         yield RunChanges(name=own.name, overall=changes(base, other, seed=seed), by=by)
 
 
+def _over_seeds(sides: Sequence[Side], compared: Sequence[Compared]) -> list[OverSeeds]:
+    first, rows = sides[0], scored_rows(sides[0].folder)
+    entries = [
+        Entry(own.name, side.trained_as, side.predictions(first.evaluation.labels))
+        for side, own in zip(sides, compared, strict=True)
+    ]
+    return over_seeds(entries, [of_rows(rows, name) for name in first.spec.by], seed=first.spec.seed)
+
+
 def _other_changes(sides: Sequence[Side], compared: Sequence[Compared]) -> Iterator[RunChanges]:
     first = sides[0]
     for side, own in zip(sides[1:], compared[1:], strict=True):
@@ -209,8 +227,8 @@ def _adjusted(found: Iterator[RunChanges]) -> list[RunChanges]:
 
 def _settings(sides: Sequence[Side]) -> list[Setting]:
     """What the runs' specs say differently, with references by what they hold; of models that are no runs there is no spec."""
-    specs = [side.run.spec if side.run else None for side in sides]
-    known = [spec for spec in specs if isinstance(spec, FinetuneSpec)]
+    specs = [side.trained_as for side in sides]
+    known = [spec for spec in specs if spec]
     if len(known) < 2:
         return []
     flats = [flat(spec) if spec else {} for spec in specs]

@@ -16,6 +16,7 @@ from fm_notebook.metrics.grouping import of_rows
 from fm_notebook.metrics.groups import by_group
 from fm_notebook.metrics.multiplicity import holm
 from fm_notebook.metrics.predictions import Predictions
+from fm_notebook.panels import comparison as panel
 from fm_notebook.session import contenders
 from fm_notebook.session.comparing import comparison
 from fm_notebook.session.given import Assigned
@@ -155,6 +156,25 @@ def test_runs_bring_their_cost_their_curves_and_what_they_set(evaluated, rows, m
     assert found.base.cost.peak_of == "process"
     assert [(each.field, each.values) for each in found.settings] == [("learning_rate", ["0.0001", "0.0002"])]
     assert found.model_validate_json(found.model_dump_json()) == found
+
+
+def test_runs_that_differ_by_their_seed_are_taken_together_on_the_card_too(evaluated, rows, make_folder):
+    folders = []
+    for at, (rate, seed) in enumerate(((1e-4, 0), (2e-4, 0), (1e-4, 1), (2e-4, 1))):
+        train = DataRef(source="rows", kind="value", fingerprint="f")
+        run = make_folder(f"r{at}", spec=FinetuneSpec(model=MODEL, train=train, learning_rate=rate, seed=seed))
+        folders.append(evaluated(f"r{at}", rows, probabilities(rows, 1e4 * rate, seed), run=str(run.path)))
+    found = comparison(folders)
+    (over,) = found.over_seeds
+    assert (over.first, over.second) == (["r0.1", "r2.1"], ["r1.1", "r3.1"])
+    right = [((probabilities(rows, skill, seed) > 0.5) == rows["label"].to_numpy()).mean() for skill, seed in
+             ((1, 0), (1, 1), (2, 0), (2, 1))]  # fmt: skip
+    change = over.over_all.overall.get("accuracy")
+    assert change.difference == pytest.approx(np.mean(right[2:]) - np.mean(right[:2]))
+    assert found.model_validate_json(found.model_dump_json()) == found
+    for shown in (panel.html(found), panel.plain(found)):
+        assert "Over seeds: r1.1, r3.1 less r0.1, r2.1" in shown
+        assert "mean of 2" in shown
 
 
 def test_what_is_called_alike_is_numbered(evaluated, rows, home):
