@@ -27,8 +27,6 @@ import pyarrow as pa
 from fm_notebook.data import lexicons
 from fm_notebook.data.mentions import HAN, holds, pattern
 
-AXES = ("gender",)
-"""Axes whose lexicons pair words."""
 _NEXT = re.compile(r"\s+(\w+)")
 _OF_HER = {"her": ("his", "him"), "his": ("her", "hers"), "him": ("her", "her"), "hers": ("his", "his")}
 """What each becomes before a noun, and elsewhere."""

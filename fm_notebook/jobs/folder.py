@@ -15,7 +15,8 @@
       log.txt               the worker's output
       trackers/             of each tracker its files, what it was told (<name>.json), its process's output (<name>.log)
       checkpoints/ model/   weights and all that resuming needs; the best by `metric`
-      evaluations/<n>/ predictions/<n>/     jobs of their own, in the same form
+      evaluations/<n>/ predictions/<n>/ explanations/<n>/ embeddings/<n>/     jobs of their own, in the same form
+      row_notes.jsonl       what the user noted on single rows
 """
 
 from __future__ import annotations

@@ -23,12 +23,7 @@ T = TypeVar("T")
 def prepare_evaluation(fields: Fields, *, again: bool = False, on: Where = "process") -> Launched:
     """Check `fields` (``model`` and ``data`` among them) and write the job folder, or find the equal evaluation."""
     launch.placed(on, "evaluate")
-    given = fields["model"]
-    model = run_of(given.value) or given.value
-    if isinstance(model, Run):
-        model._needs_model()
-    process.warm(device_of(fields, like=model), on=on)
-    bound = binding.bind_evaluate({**fields, "model": Assigned(model, given.written, given.line)})
+    bound = binding.bind_evaluate(with_model(fields, on))
     spec = bound.spec
     assert spec.kind == "evaluate"
     name = Path(spec.run).name if spec.run else spec.model.source
@@ -61,6 +56,16 @@ def finished(job: Job, result: Callable[[Progress], T | None]) -> T:
     if found is None:
         raise RunError("run.no_result", name=job.name, state=job.state_in_words)
     return found
+
+
+def with_model(fields: Fields, on: Where) -> Fields:
+    """`fields` with the run that ``model`` names, which has finished; the worker loads its libraries meanwhile."""
+    given = fields["model"]
+    model = run_of(given.value) or given.value
+    if isinstance(model, Run):
+        model._needs_model()
+    process.warm(device_of(fields, like=model), on=on)
+    return {**fields, "model": Assigned(model, given.written, given.line)}
 
 
 def run_of(value: object) -> Run | None:

@@ -13,13 +13,11 @@ from fm_notebook.jobs.folder import JobFolder, delete
 from fm_notebook.jobs.placement import Where
 from fm_notebook.session import binding, launch, models, settings, store
 from fm_notebook.session.binding import Bound
-from fm_notebook.session.evaluating import device_of, finished, run_of
+from fm_notebook.session.evaluating import finished, with_model
 from fm_notebook.session.fitting import check_fields
 from fm_notebook.session.given import Assigned, Faults, Fields
 from fm_notebook.session.job import Job
 from fm_notebook.session.launch import Launched
-from fm_notebook.session.launchers import process
-from fm_notebook.session.run import Run
 
 MOST = 20
 """Explanations that a model keeps, the newest; older ones are deleted with their texts."""
@@ -32,12 +30,7 @@ _SAME = ("task", "max_length", "device", "trust_remote_code", "allow_pickle")
 def prepare_explanation(fields: Fields, *, again: bool = False, on: Where = "process") -> Launched:
     """Check `fields` (``model`` and ``text`` among them) and write the job folder, or find the equal explanation."""
     launch.placed(on, "explain")
-    given = fields["model"]
-    model = run_of(given.value) or given.value
-    if isinstance(model, Run):
-        model._needs_model()
-    process.warm(device_of(fields, like=model), on=on)
-    bound = bind({**fields, "model": Assigned(model, given.written, given.line)})
+    bound = bind(with_model(fields, on))
     spec = bound.spec
     assert isinstance(spec, ExplainSpec)
     return launched(Path(spec.run).name if spec.run else spec.model.source, bound, again=again)
