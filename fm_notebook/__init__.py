@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from fm_notebook.contracts.attributions import Attribution
     from fm_notebook.contracts.comparisons import Comparison
+    from fm_notebook.contracts.probe_reports import ProbeReport, ProbeReports
     from fm_notebook.contracts.results import Evaluation, RunResult
     from fm_notebook.contracts.trials import Estimate, LearningRateCurve
     from fm_notebook.errors import FMError
     from fm_notebook.session.run import Run
-    from fm_notebook.verbs import compare, dry_run, evaluate, explain, find_lr, finetune, inspect, register, runs, settings
+    from fm_notebook.verbs import compare, dry_run, evaluate, explain, find_lr, finetune, inspect, probe, register, runs, settings
 
 _HOMES = {
     "Attribution": "contracts.attributions",
@@ -29,6 +30,8 @@ _HOMES = {
     "Evaluation": "contracts.results",
     "FMError": "errors",
     "LearningRateCurve": "contracts.trials",
+    "ProbeReport": "contracts.probe_reports",
+    "ProbeReports": "contracts.probe_reports",
     "Run": "session.run",
     "RunResult": "contracts.results",
     "compare": "verbs",
@@ -38,13 +41,15 @@ _HOMES = {
     "find_lr": "verbs",
     "finetune": "verbs",
     "inspect": "verbs",
+    "probe": "verbs",
     "register": "verbs",
     "runs": "verbs",
     "settings": "verbs",
 }
 __all__ = [
-    "Attribution", "Comparison", "Estimate", "Evaluation", "FMError", "LearningRateCurve", "Run", "RunResult", "compare",
-    "dry_run", "evaluate", "explain", "find_lr", "finetune", "inspect", "register", "runs", "settings",
+    "Attribution", "Comparison", "Estimate", "Evaluation", "FMError", "LearningRateCurve", "ProbeReport", "ProbeReports", "Run",
+    "RunResult", "compare", "dry_run", "evaluate", "explain", "find_lr", "finetune", "inspect", "probe", "register", "runs",
+    "settings",
 ]  # fmt: skip
 
 

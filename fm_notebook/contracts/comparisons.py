@@ -8,6 +8,7 @@ from pydantic import Field
 
 from fm_notebook.contracts.groups import Adjustment, ByGroup, Group, group_name
 from fm_notebook.contracts.pairs import GroupChanges, PairedComparison
+from fm_notebook.contracts.probe_changes import ProbeComparisons
 from fm_notebook.contracts.scores import Interval, Score
 from fm_notebook.contracts.specs import DataRef
 from fm_notebook.contracts.values import Frozen
@@ -167,6 +168,8 @@ class Comparison(Frozen):
         One for each run but the first.
     over_seeds : list of OverSeeds
         Where runs differ by their seed alone: each other way of training against the first one's.
+    probes : ProbeComparisons or None
+        What changed in the answers to probes, if any were put to the models.
     settings : list of Setting
         What the runs' specs say differently.
     adjustment : str
@@ -182,6 +185,7 @@ class Comparison(Frozen):
     runs: list[Compared]
     changes: list[RunChanges]
     over_seeds: list[OverSeeds] = Field(default_factory=list)
+    probes: ProbeComparisons | None = None
     settings: list[Setting] = Field(default_factory=list)
     adjustment: Adjustment = "holm"
     level: float = 0.95

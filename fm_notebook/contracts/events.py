@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from fm_notebook.contracts.attributions import Attribution
+from fm_notebook.contracts.probe_reports import Measurement, ProbeReport
 from fm_notebook.contracts.results import Evaluation, Interval, RunResult
 from fm_notebook.contracts.specs import Frozen
 from fm_notebook.contracts.trials import Estimate, LearningRateCurve
@@ -28,7 +29,7 @@ class PhaseBegan(_Event):
     """The job entered a phase that takes a while; `phase` names the catalogue's ``phase.<phase>``."""
 
     type: Literal["PhaseBegan"] = "PhaseBegan"
-    phase: Literal["loading_libraries", "loading_model", "tokenizing", "evaluating", "saving"]
+    phase: Literal["loading_libraries", "loading_model", "tokenizing", "evaluating", "probing", "saving"]
 
 
 class Noted(_Event):
@@ -103,6 +104,18 @@ class EvalEnded(_Event):
     n: int
     seconds: float
     best: bool
+
+
+class ProbeScored(_Event):
+    """What a probe's main number was with the weights after `step`, over a part of its items, the same each time."""
+
+    type: Literal["ProbeScored"] = "ProbeScored"
+    step: int
+    epoch: float
+    probe: str
+    variant: str = ""
+    measurement: Measurement
+    seconds: float = 0.0
 
 
 class CheckpointSaved(_Event):
@@ -183,6 +196,7 @@ class Ended(_Event):
     estimate: Estimate | None = None
     learning_rates: LearningRateCurve | None = None
     attribution: Attribution | None = None
+    probe: ProbeReport | None = None
     error: ErrorRecord | None = None
 
 
@@ -198,6 +212,7 @@ Event = Annotated[
     | Stopping
     | MemoryShrunk
     | ItemsScored
+    | ProbeScored
     | Ended,
     Field(discriminator="type"),
 ]

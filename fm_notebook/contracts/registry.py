@@ -24,8 +24,8 @@ T = TypeVar("T")
 class Registry(Mapping[str, T]):
     """The plug-ins of one kind: the modules of a folder, entry points of installed packages and files registered by hand.
 
-    A plug-in's module has one object called `attribute`; a module ``fill_mask.py`` is the plug-in ``fill-mask``. Modules
-    are imported when first asked for.
+    A plug-in's module has one object called `attribute`; a module ``fill_mask.py`` is the plug-in ``fill-mask``. A folder in the
+    folder is a family of plug-ins. Modules are imported when first asked for.
 
     Parameters
     ----------
@@ -69,10 +69,18 @@ class Registry(Mapping[str, T]):
     def __contains__(self, name: object) -> bool:
         return name in set(self)
 
+    @property
+    def families(self) -> dict[str, tuple[str, ...]]:
+        """The folders within the folder, and the plug-ins in each."""
+        inner = {each.name: _modules_in(f"{self.package}.{each.name}") for each in _in_package(self.package) if each.ispkg}
+        return {family: tuple(sorted(found)) for family, found in inner.items()}
+
     def _modules(self) -> dict[str, str]:
-        found = importlib.util.find_spec(self.package)
-        folders = list(found.submodule_search_locations or []) if found else []
-        return {m.name.replace("_", "-"): f"{self.package}.{m.name}" for m in pkgutil.iter_modules(folders) if m.name[0] != "_"}
+        found = _modules_in(self.package)
+        for each in _in_package(self.package):
+            if each.ispkg:
+                found |= _modules_in(f"{self.package}.{each.name}")
+        return found
 
     def _entry_points(self) -> dict[str, importlib.metadata.EntryPoint]:
         return {point.name: point for point in _points(f"fm_notebook.{self.kind}s", _state_of_path())}
@@ -97,6 +105,17 @@ def registry_of(path: str | Path, registries: Sequence[Registry[Any]]) -> Regist
         defined = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
         return next((each for each in registries if each.attribute in defined), registries[0])
     return registries[0]
+
+
+def _modules_in(package: str) -> dict[str, str]:
+    """The plug-ins of a folder by name, each with its module."""
+    return {each.name.replace("_", "-"): f"{package}.{each.name}" for each in _in_package(package) if not each.ispkg}
+
+
+def _in_package(package: str) -> list[pkgutil.ModuleInfo]:
+    found = importlib.util.find_spec(package)
+    folders = list(found.submodule_search_locations or []) if found else []
+    return [each for each in pkgutil.iter_modules(folders) if each.name[0] != "_"]
 
 
 @lru_cache(maxsize=16)  # they stand in a file of each installed package: 25 ms, and completion asks at every key

@@ -1,6 +1,6 @@
 """What a job is asked to do, as pure JSON.
 
-What the user wrote for data and models is kept as its source text plus a fingerprint. Each field's explanation for users is
+Each field's explanation for users is
 the catalogue's ``field.<name>``.
 """
 
@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
 from fm_notebook.contracts.adapters import LoraSpec, PromptTuningSpec
+from fm_notebook.contracts.probe_specs import ProbeSpec, Remark  # noqa: F401 - TEMPORARY
+from fm_notebook.contracts.references import DataRef, ModelRef
 from fm_notebook.contracts.values import (
     Column,
     Count,
@@ -30,60 +32,10 @@ FEWEST_STEPS = 10
 """Of a learning-rate range test: on fewer points no rule says anything."""
 
 
-class DataRef(Frozen):
-    """Rows, by the text that the user wrote for them and the fingerprint of what it meant.
-
-    Attributes
-    ----------
-    source : str
-        Python expression, path, hub id or ``sample:NAME``.
-    kind : str
-        Where the rows came from.
-    fingerprint : str
-        SHA-256 (hex) of the rows that are used, see `fm_notebook.data.fingerprint`.
-    rows : int
-        Number of rows as the user gave them.
-    """
-
-    source: str
-    kind: Literal["value", "file", "hub", "sample", "run"]
-    fingerprint: str = ""
-    rows: int = 0
-
-
-class ModelRef(Frozen):
-    """A model or tokenizer, by what the user wrote and where it was found.
-
-    Attributes
-    ----------
-    source : str
-        What the user wrote.
-    kind : str
-        ``hub`` (id on the hub), ``folder``, ``package`` (installed from PyPI), ``run`` (an earlier run's result) or ``value`` (a
-        live model, saved into the job folder).
-    location : str
-        Hub id, or absolute folder.
-    revision : str
-        Commit on the hub, if known.
-    fingerprint : str
-        SHA-256 (hex) of weights, configuration and tokenizer files, or the hub's commit; empty if not known before loading.
-    file : str
-        GGUF file name in the folder, if the weights are in that format.
-    class_path : str
-        ``module:Class`` to load with, for a live model of a class that the Auto classes do not know.
-    """
-
-    source: str
-    kind: Literal["hub", "folder", "package", "run", "value"]
-    location: str
-    revision: str = ""
-    fingerprint: str = ""
-    file: str = ""
-    class_path: str = ""
-
-
 class FinetuneSpec(Frozen):
     """One fine-tuning run. `model` and `train` suffice if the columns are called ``text`` and ``label``.
+
+    `probe_every` names probes and the steps between two looks, or a dict of ``every``, ``items`` and a probe's own fields.
 
     Units: lengths in tokens, ``*_every`` in optimiser steps (below 1: share of an epoch; None: once an epoch, or with each
     evaluation), ``batch_size`` in examples of one optimiser step over all processes.
@@ -121,6 +73,7 @@ class FinetuneSpec(Frozen):
     freeze: Literal["backbone"] | None = None
     # plug-ins by name, in their order, with their fields
     mitigation: dict[str, dict[str, JsonValue]] | None = None
+    probe_every: dict[str, Count | dict[str, JsonValue]] | None = None
     # training
     epochs: Positive = 3.0
     max_steps: Count | None = None
@@ -309,7 +262,9 @@ class FindLearningRateSpec(Frozen):
 
 TrialSpec = DryRunSpec | FindLearningRateSpec
 """What is tried of a run without doing it."""
-Spec = FinetuneSpec | EvaluateSpec | PredictSpec | EmbedSpec | ExplainSpec | TrialSpec
+
+
+Spec = FinetuneSpec | EvaluateSpec | PredictSpec | EmbedSpec | ExplainSpec | ProbeSpec | TrialSpec
 _LATE = ConfigDict(defer_build=True)  # until first used: a notebook loads fast
 _ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")], config=_LATE)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 PREFIX = "fm_"
-NAMES = ("finetune", "evaluate", "compare", "explain", "runs", "panel")
+NAMES = ("finetune", "evaluate", "probe", "compare", "explain", "runs", "panel")
 _state: dict[int, tuple[list[str], list[Callable[[], None]]]] = {}
 
 

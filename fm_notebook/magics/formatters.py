@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 _TWINS = {
     ("fm_notebook.contracts.attributions", "Attribution"): "attribution",
     ("fm_notebook.contracts.comparisons", "Comparison"): "comparison",
+    ("fm_notebook.contracts.probe_changes", "ProbeComparisons"): "probe_changes",
+    ("fm_notebook.contracts.probe_reports", "ProbeReport"): "probe_report",
+    ("fm_notebook.contracts.probe_reports", "ProbeReports"): "probe_report",
     ("fm_notebook.contracts.results", "Evaluation"): "evaluation",
     ("fm_notebook.contracts.trials", "Estimate"): "estimate",
     ("fm_notebook.contracts.trials", "LearningRateCurve"): "learning_rates",

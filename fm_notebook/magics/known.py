@@ -71,6 +71,12 @@ def plugins(kind: str) -> list[str]:
     return list(getattr(importlib.import_module(package), f"{kind}s", ()))
 
 
+def probes() -> list[str]:
+    """The families of probes, and the probes."""
+    found = importlib.import_module("fm_notebook.probes").probes
+    return [*found.families, *found]
+
+
 def metrics(task: str, problem: str) -> list[str]:
     """What a task measures, for the kind of `problem` if that is known."""
     with suppress(FMError):

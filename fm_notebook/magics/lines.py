@@ -147,7 +147,7 @@ def _words(magic: str, kind: str, head: str) -> list[str]:
         return known.runs("" if magic == "finetune" else head)  # a new run has no number yet
     if kind == DATA:
         return known.rows()
-    return known.plugins(kind.lower()) if kind == PROBE else []
+    return known.probes() if kind == PROBE else []
 
 
 def _fitting(words: Sequence[str], head: str, quote: str, after: str, *, alone: bool) -> Offer:

@@ -20,6 +20,7 @@ from fm_notebook.jobs import atomic, journal, placement
 from fm_notebook.jobs.folder import Identity, JobFolder, create, delete
 from fm_notebook.jobs.placement import Placement, Where
 from fm_notebook.mitigations import mitigations
+from fm_notebook.probes import probes
 from fm_notebook.session import devices, models, store, tracking
 from fm_notebook.session.binding import Bound
 from fm_notebook.session.job import Job
@@ -215,7 +216,7 @@ def _fill(folder: JobFolder, name: str, bound: Bound, *, asked: TrialSpec | None
             spec = spec.model_copy(update={field: ref})
         identity = Identity(
             name=name, key=key or bound.key, created=time.time(), device=devices.queue_name(spec.device),
-            language=messages.language(), task_files=(*tasks.files, *mitigations.files),
+            language=messages.language(), task_files=(*tasks.files, *mitigations.files, *probes.files),
         )  # fmt: skip
         whole = spec if asked is None else asked.model_copy(update={"run": spec})
         folder.write(spec=whole, identity=identity, facts=bound.facts)

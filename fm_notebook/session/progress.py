@@ -11,6 +11,7 @@ from typing import Literal
 
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.attributions import Attribution
+from fm_notebook.contracts.probe_reports import ProbeReport
 from fm_notebook.contracts.results import Evaluation, RunResult
 from fm_notebook.contracts.trials import Estimate, LearningRateCurve
 
@@ -20,6 +21,7 @@ State = Literal[
 ]  # fmt: skip
 OVER: frozenset[str] = frozenset({"finished", "stopped", "cancelled", "failed", "died"})
 
+_STATES: dict[str, State] = {"Paused": "paused", "Unpaused": "running", "Stopping": "stopping"}
 FIRST_STEPS = range(3, 11)
 """Steps after a start by which the time of all is foreseen: the two before them warm up."""
 MOST_POINTS = 2000
@@ -71,8 +73,8 @@ class Progress:
         Derived: from events while the worker lives, ``queued`` before, ``died`` when its lock is free without an end.
     behind : str
         Name of the job that this one waits for, while queued.
-    train, held_out : Series, list of EvalEnded
-        Training loss by step, and every evaluation.
+    train, held_out, probed : Series, list of EvalEnded, list of ProbeScored
+        Training loss by step, every evaluation, and every look of a probe.
     curve_version : int
         Grows whenever earlier points of `train` changed (thinned, or cut by a resume).
     """
@@ -91,12 +93,14 @@ class Progress:
     held_out: list[ev.EvalEnded] = field(default_factory=list)
     notes: list[ev.Noted] = field(default_factory=list)
     checkpoints: list[ev.CheckpointSaved] = field(default_factory=list)
+    probed: list[ev.ProbeScored] = field(default_factory=list)
     items: ev.ItemsScored | None = None
     result: RunResult | None = None
     evaluation: Evaluation | None = None
     estimate: Estimate | None = None
     learning_rates: LearningRateCurve | None = None
     attribution: Attribution | None = None
+    probe: ProbeReport | None = None
     error: ev.ErrorRecord | None = None
     first_time: float = 0.0
     last_time: float = 0.0
@@ -189,12 +193,10 @@ class Progress:
                 self.checkpoints.append(event)
             case ev.ItemsScored():
                 self.items = event
-            case ev.Paused():
-                self.state = "paused"
-            case ev.Unpaused():
-                self.state = "running"
-            case ev.Stopping():
-                self.state = "stopping"
+            case ev.ProbeScored():
+                self.probed.append(event)
+            case ev.Paused() | ev.Unpaused() | ev.Stopping():
+                self.state = _STATES[event.type]
             case ev.MemoryShrunk():
                 self.notes.append(
                     ev.Noted(time=event.time, key="memory_shrunk", level="warning",
@@ -204,7 +206,7 @@ class Progress:
                 self.state, self.phase = event.state, ""
                 self.result, self.evaluation, self.error = event.result, event.evaluation, event.error
                 self.estimate, self.learning_rates = event.estimate, event.learning_rates
-                self.attribution = event.attribution
+                self.attribution, self.probe = event.attribution, event.probe
 
     def _begin_again(self) -> None:
         self.state, self.result, self.evaluation, self.error = "starting", None, None, None
@@ -214,6 +216,7 @@ class Progress:
         self.curve_version += any(s > event.step for s in self.train.steps)
         self.train.cut(event.step)
         self.held_out = [e for e in self.held_out if e.step <= event.step]
+        self.probed = [e for e in self.probed if e.step <= event.step]
         self._recent.clear()
         self._first.clear()
         self._recent_seconds = self._trained_seconds = 0.0

@@ -14,6 +14,7 @@ from fm_notebook.contracts.specs import (
     FindLearningRateSpec,
     FinetuneSpec,
     PredictSpec,
+    ProbeSpec,
 )
 from fm_notebook.jobs.folder import JobFolder
 
@@ -51,11 +52,12 @@ def events(folder: JobFolder, command: ReadCommand, *, together: bool = False) -
     """The job in `folder` as a stream of events, from after its libraries are loaded; the last is `Ended`."""
     from fm_notebook.contracts.registry import registry_of
     from fm_notebook.mitigations import mitigations
+    from fm_notebook.probes import probes
     from fm_notebook.tasks import tasks
     from fm_notebook.worker import explaining, scoring, training, trials
 
     for path in folder.identity.task_files:
-        registry_of(path, (tasks, mitigations)).register(path)
+        registry_of(path, (tasks, mitigations, probes)).register(path)
     match folder.spec:
         case FinetuneSpec() as spec:
             yield from _with_others(folder, spec, command) if together else training.finetune(folder, spec, command)
@@ -69,6 +71,10 @@ def events(folder: JobFolder, command: ReadCommand, *, together: bool = False) -
             yield from embedding.embed(folder, spec, command)
         case ExplainSpec() as spec:
             yield from explaining.explain(folder, spec, command)
+        case ProbeSpec() as spec:
+            from fm_notebook.worker import probing
+
+            yield from probing.probe(folder, spec, command)
         case DryRunSpec() as spec:
             yield from trials.dry_run(folder, spec, command)
         case FindLearningRateSpec() as spec:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fm_notebook.engine.capabilities.subject import LoadedSubject
     from fm_notebook.engine.models import Loaded, ModelSource
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -14,12 +15,13 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True)
 class Kept:
-    """A loaded model with its tokenizer, and which files, in which version, it was loaded from."""
+    """A loaded model with its tokenizer, as probes see it if one did, and which files, in which version, it was loaded from."""
 
     key: tuple[str, ...]
     stamp: Stamp
     loaded: Loaded
     tokenizer: Any
+    subject: LoadedSubject | None = None
 
 
 _kept: list[Kept] = []
@@ -31,9 +33,9 @@ def find(source: ModelSource, task: str) -> Kept | None:
     return next((kept for kept in _kept if kept.key == key and kept.stamp == _stamp(source)), None)
 
 
-def keep(source: ModelSource, task: str, loaded: Loaded, tokenizer: Any) -> None:
+def keep(source: ModelSource, task: str, loaded: Loaded, tokenizer: Any, subject: LoadedSubject | None = None) -> None:
     """Keep this model, which has its head for `task`, and forget the one before."""
-    _kept[:] = [Kept(_key(source, task), _stamp(source), loaded, tokenizer)]
+    _kept[:] = [Kept(_key(source, task), _stamp(source), loaded, tokenizer, subject)]
 
 
 def free() -> None:

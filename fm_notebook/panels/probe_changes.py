@@ -1,0 +1,88 @@
+"""`ProbeComparisons`: a table a probe of what changed in the answers to its items, and who moved where."""
+
+from __future__ import annotations
+
+from fm_notebook import messages
+from fm_notebook.contracts.probe_changes import ModelChanges, ProbeChange, ProbeComparison, ProbeComparisons
+from fm_notebook.contracts.probe_reports import Measurement
+from fm_notebook.panels import markup, text
+from fm_notebook.panels.probe_report import label
+
+Rows = list[tuple[str, ...]]
+
+
+def html(found: ProbeComparisons) -> str:
+    """As HTML that survives sanitizers; no item is shown."""
+    parts = []
+    for each in found.probes:
+        parts += [markup.paragraph(_called(each), strong=_word("title")), markup.bullets(unpaired(each))]
+        header, *rows = headlines(each)
+        parts.append(markup.table(header, rows, _word("headlines")))
+        header, *rows = changes(each)
+        parts.append(markup.table(header, rows, _word("changes")))
+    return "".join([*parts, markup.paragraph(messages.text("probe_report.no_prediction"))])
+
+
+def plain(found: ProbeComparisons) -> str:
+    """As text."""
+    lines: list[str] = []
+    for each in found.probes:
+        lines += ["", f"{_word('title')} {_called(each)}", *(f"  {line}" for line in unpaired(each))]
+        lines += [*text.columns(headlines(each)), *text.columns(changes(each))]
+    return "\n".join(lines[1:])
+
+
+def headlines(found: ProbeComparison) -> Rows:
+    """A header, then a row a model: the probe's own main measurement."""
+    rows: Rows = [tuple(messages.text(f"probe_report.{word}") for word in ("model", "measure", "value", "interval", "n"))]
+    for name, main in zip(found.models, found.headlines, strict=True):
+        rows.append((name, *_main(main)))
+    return rows
+
+
+def changes(found: ProbeComparison) -> Rows:
+    """A header, then a row a model but the first, group and number: before, after, what changed, and who moved."""
+    words = ("model", "what", "of", "n", "before", "after", "difference", "p", "adjusted", "flips")
+    rows: Rows = [tuple(_word(word) for word in words)]
+    for model in found.changes:
+        rows += [_row(model, change) for change in model.changes]
+    return rows
+
+
+def unpaired(found: ProbeComparison) -> list[str]:
+    """How many items were scored with one of two models alone."""
+    return [_word("unpaired", n=f"{each.unpaired:,}", name=each.name) for each in found.changes if each.unpaired]
+
+
+def _called(found: ProbeComparison) -> str:
+    return f"{found.probe} ({found.variant})" if found.variant else found.probe
+
+
+def _main(main: Measurement | None) -> tuple[str, ...]:
+    if main is None:
+        return ("–", "–", "–", "0")
+    between = f"{_value(main.interval.low)} – {_value(main.interval.high)}" if main.interval else "–"
+    return (label(main), _value(main.value), between, f"{main.n:,}")
+
+
+def _row(model: ModelChanges, change: ProbeChange) -> tuple[str, ...]:
+    between = f" ({_signed(change.interval.low)} – {_signed(change.interval.high)})" if change.interval else ""
+    flips = "" if change.up is None else f"+{change.up} −{change.down}"
+    return (
+        model.name, _word(change.what), change.group or messages.text("evaluation.by.overall"), f"{change.n:,}",
+        _value(change.first), _value(change.second), _signed(change.difference) + between, text.p_value(change.p_value),
+        text.p_value(change.adjusted_p), flips,
+    )  # fmt: skip
+
+
+def _value(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def _signed(value: float) -> str:
+    shown = f"{value:+.1f}" if abs(value) >= 10 else f"{value:+.3f}"
+    return shown.replace("-", "−") if value else "0"
+
+
+def _word(key: str, **values: object) -> str:
+    return messages.text(f"probe_changes.{key}", **values)
