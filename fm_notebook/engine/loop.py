@@ -47,6 +47,8 @@ def finetune(parts: Parts, command: ReadCommand = lambda: "run") -> Iterator[ev.
         yield from run.resume()
         run.try_first_batch()
         yield run.started()
+        if not run.state.step:
+            yield from _look(run)
         yield from _train(run, command)
     except JobFailed:
         yield from run.saved(wait=True)
@@ -71,6 +73,7 @@ def _train(run: Run, command: ReadCommand) -> Iterator[ev.Event]:
         else:
             yield from _step(run)
             parts.between_steps(parts.model)
+            yield from _look(run)
     if wish == "stop":
         yield from _stop(run, command)
     if wish == "cancel" or world.command(command()) == "cancel":
@@ -132,6 +135,18 @@ def _step(run: Run) -> Iterator[ev.Event]:
         "tokens": len(batch.ids), "seconds": seconds, "memory_bytes": run.peak.see(),
     })  # fmt: skip
     yield from _report(run)
+
+
+def _look(run: Run) -> Iterator[ev.Event]:
+    """What the first process sees of the model between two steps; the time that it takes is no step's."""
+    if not run.parts.world.is_first:
+        return
+    began, seen = perf_counter(), False
+    for event in run.parts.look(run.state.step, run.epoch):
+        seen = True
+        yield event
+    if seen:
+        run.state.spend("probe", perf_counter() - began)
 
 
 def _report(run: Run, *, all_steps: bool = False) -> Iterator[ev.StepEnded]:

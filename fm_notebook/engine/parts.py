@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fm_notebook.contracts.events import Event
 from fm_notebook.contracts.protocols import Task
 from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.engine import optim
@@ -25,8 +26,14 @@ LARGEST_LOGITS = 2**25
 """Most logits at once: 128 MB in fp32, of which a language model needs four copies."""
 
 
-def _nothing(model: Any) -> None:
+def nothing(model: Any) -> None:
+    """What happens between steps, by default."""
     del model
+
+
+def _no_look(step: int, epoch: float) -> Iterator[Event]:
+    del step, epoch
+    return iter(())
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,9 @@ class Parts:
     seconds : dict
         Wall seconds spent on ``load`` and ``tokenize`` before.
     plan, parameter_groups, step_function, between_steps
-        Seams for other methods of training: the sampler, the optimiser's groups, the step's gradient, a look in between.
+        Seams for other methods of training: the sampler, the optimiser's groups, the step's gradient, a word in between.
+    look : callable
+        Told of every step and its epoch, from 0 before the first one; what it sees of the model it gives as events.
     vocabulary : CompactVocabulary, optional
         If only the vectors of words that occur are trained.
     world : World
@@ -73,7 +82,8 @@ class Parts:
     plan: Plan | None = None
     parameter_groups: Callable[[Any, float], list[dict[str, Any]]] = optim.parameter_groups
     step_function: StepFunction = accumulate
-    between_steps: Callable[[Any], None] = _nothing
+    between_steps: Callable[[Any], None] = nothing
+    look: Callable[[int, float], Iterator[Event]] = _no_look
     vocabulary: CompactVocabulary | None = None
     world: World = ALONE
     kills: int = 0

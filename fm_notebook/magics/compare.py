@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fm_notebook import messages, verbs
 from fm_notebook.contracts.comparisons import Comparison
-from fm_notebook.contracts.specs import EvaluateSpec
+from fm_notebook.contracts.probe_changes import ProbeComparisons
+from fm_notebook.contracts.specs import EvaluateSpec, ProbeSpec
 from fm_notebook.errors import SpecError
-from fm_notebook.magics import arguments, body, frontend, manual, names, settings
+from fm_notebook.magics import arguments, body, frontend, manual, names, probe, settings
 from fm_notebook.magics.arguments import AGAIN, ON, QUIET, Flag
 from fm_notebook.magics.evaluate import Teller, words
 from fm_notebook.session import launch
 from fm_notebook.session.binding import Assigned, Fields
 from fm_notebook.session.launch import Launched
+from fm_notebook.session.progress import Progress
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 FLAGS = (
     Flag("data", "DATA"), Flag("by", "COLUMN", many=True), Flag("positive", "LABEL"), Flag("text", "COLUMN"),
-    Flag("text_pair", "COLUMN"), Flag("label", "COLUMN"), AGAIN, ON, QUIET,
+    Flag("text_pair", "COLUMN"), Flag("label", "COLUMN"), Flag("probe", "PROBE", many=True, of="compare"), AGAIN, ON, QUIET,
 )  # fmt: skip
 MOST_RUNS = 50
 
 
-def magic(shell: InteractiveShell, line: str, cell: str | None) -> Comparison | None:
+def magic(shell: InteractiveShell, line: str, cell: str | None) -> Comparison | ProbeComparisons | None:
     """Hold runs or models against the first of them; the value is the `Comparison`."""
     __tracebackhide__ = True
     asked = settings.fill(arguments.parse(line, FLAGS, most_words=MOST_RUNS), FLAGS)
@@ -38,8 +40,9 @@ def magic(shell: InteractiveShell, line: str, cell: str | None) -> Comparison | 
         messages.say("example.compare")
         return None
     on = asked.values.get("on", "process")
-    _wait(launched := verbs.prepare_comparison(models, fields, again="again" in asked.on, on=on), on)
-    value = verbs.finish_comparison(launched)
+    prepared = verbs.prepare_comparison(models, fields, again="again" in asked.on, on=on)
+    _wait(prepared.launched, on)
+    value = verbs.finish_comparison(prepared)
     if cell is not None or not frontend.shows_value(shell, "compare", line):
         if "quiet" not in asked.on:
             from IPython.display import display
@@ -83,4 +86,11 @@ def _wait(launched: Sequence[Launched], on: str) -> None:
             launch.begin(each.job, on=on)
     for each in launched:
         if each.how != "reused":
-            each.job.wait(Teller(each.job, words))
+            each.job.wait(Teller(each.job, _words_of(each)))
+
+
+def _words_of(each: Launched) -> Callable[[str, Progress], str]:
+    spec = each.job.jobfolder.spec
+    if isinstance(spec, ProbeSpec):
+        return lambda name, progress: probe.words(f"{spec.probe}: {name}", progress)
+    return words

@@ -10,7 +10,7 @@ from fm_notebook.contracts.groups import group_name
 from fm_notebook.contracts.pairs import Change, GroupChanges
 from fm_notebook.contracts.scores import Interval, Score
 from fm_notebook.panels import comparison_pictures as pictures
-from fm_notebook.panels import markup, text
+from fm_notebook.panels import markup, probe_changes, text
 
 FIRST = ("accuracy", "macro_f1", "loss", "auc", "selection_rate", "tpr", "fpr", "ppv", "ece")
 """Order of the scores; others come after them."""
@@ -39,6 +39,8 @@ def plain(comparison: Comparison) -> str:
             lines += [run.name, *text.columns(_one_line(by_group(run.by[number], run, comparison)))]
         if found := gaps(number, comparison):
             lines += [_word("gaps", columns=" × ".join(by.columns)), *text.columns(_one_line(found))]
+    if comparison.probes:
+        lines += ["", probe_changes.plain(comparison.probes)]
     for rows in (settings(comparison), costs(comparison)):
         lines += ["", *text.columns(rows)] if rows else []
     return "\n".join(lines)
@@ -172,6 +174,8 @@ def _parts(comparison: Comparison) -> Iterator[str]:
     if any(run.by for run in comparison.changes):
         yield markup.details(_word("folded"), _table(_all_by_group(comparison)))
         yield markup.image(pictures.quality_and_gap(comparison))
+    if comparison.probes:
+        yield probe_changes.html(comparison.probes)
     yield markup.image(pictures.curves(comparison))
     yield _table(settings(comparison), _word("settings"))
     yield _table(costs(comparison), _word("cost"))

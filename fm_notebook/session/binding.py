@@ -16,7 +16,7 @@ from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import DataRef, EvaluateSpec, FinetuneSpec, ModelRef, Spec
 from fm_notebook.errors import Fault, FMError, SpecError, did_you_mean
 from fm_notebook.jobs.folder import JobFolder
-from fm_notebook.session import mitigating, models, settings, store, tracking
+from fm_notebook.session import mitigating, models, settings, store, tracking, watching
 from fm_notebook.session.fitting import check_fields, check_weights, decided
 from fm_notebook.session.given import Assigned, Faults, Fields
 from fm_notebook.session.groupings import Groupings, groupings
@@ -78,6 +78,8 @@ def bind_finetune(given: Fields) -> Bound:
     check_weights(spec, facts, collect.lines)
     if spec.metric is None:
         spec = spec.model_copy(update={"metric": next(iter(_task(spec.task).configure(spec).metrics))})
+    tables |= collect.attempt("probe_every", lambda spec=spec: watching.tables(spec)) or {}
+    collect.raise_all()
     return Bound(spec, facts, tables, live)
 
 
@@ -171,6 +173,9 @@ def _values_of(
     if "mitigation" in values:
         asked, line = values["mitigation"], collect.lines.get("mitigation")
         values["mitigation"] = collect.attempt("mitigation", lambda: mitigating.checked(asked, line))
+    if "probe_every" in values:
+        asked, line = values["probe_every"], collect.lines.get("probe_every")
+        values["probe_every"] = collect.attempt("probe_every", lambda: watching.checked(asked, str(values.get("task", "")), line))
     for name in ("train", "eval"):
         if name in given and given[name].value is not None:
             values[name] = DataRef(source=given[name].source or name, kind="value")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fm_notebook.contracts.specs import EvaluateSpec
 from fm_notebook.errors import ArgumentError, DataError, RunError
 from fm_notebook.jobs.folder import JobFolder, delete
 from fm_notebook.jobs.placement import Where
-from fm_notebook.session import models
+from fm_notebook.session import models, probe_comparing
 from fm_notebook.session.evaluating import prepare_evaluation, run_of
 from fm_notebook.session.given import Assigned, Fields
 from fm_notebook.session.launch import Launched
+from fm_notebook.session.probe_comparing import PreparedProbes
 from fm_notebook.session.run import Run
 
 READ_ALIKE = (
@@ -24,8 +26,23 @@ UNNAMED = "LABEL_"
 """How transformers begins the names of outputs that nobody named."""
 
 
-def prepare(contenders: Sequence[Assigned], fields: Fields, *, again: bool = False, on: Where = "process") -> list[Launched]:
-    """An evaluation of each of `contenders`, prepared or found; all read the same rows alike.
+@dataclass(frozen=True)
+class PreparedComparison:
+    """An evaluation of each model, in their order (none if only probes are compared), and its probes."""
+
+    evaluations: tuple[Launched, ...]
+    probes: PreparedProbes | None = None
+
+    @property
+    def launched(self) -> list[Launched]:
+        """All jobs."""
+        return [*self.evaluations, *(self.probes.launched if self.probes else [])]
+
+
+def prepare(
+    contenders: Sequence[Assigned], fields: Fields, *, again: bool = False, on: Where = "process"
+) -> PreparedComparison:  # fmt: skip
+    """What is to be asked of each of `contenders`, prepared or found; all read the same rows alike and answer the same items.
 
     Raises
     ------
@@ -34,19 +51,28 @@ def prepare(contenders: Sequence[Assigned], fields: Fields, *, again: bool = Fal
     """
     given = [_resolved(each) for each in contenders]
     _check(given)
-    if "data" not in fields:
-        fields = {**fields, "data": _held_out_of(given[0])}
-    found: list[Launched] = []
+    asked = fields.get("probe")
+    of_rows = {name: each for name, each in fields.items() if name != "probe"}
+    made: list[Launched] = []
     try:
-        for model in given:
-            found.append(prepare_evaluation(_read_alike(model, fields, found), again=again, on=on))
-            _check_alike(found[0].job.jobfolder, found[-1].job.jobfolder)
+        if asked is None or "data" in fields or isinstance(given[0].value, Run):
+            _evaluations(given, of_rows, made, again=again, on=on)
+        probes = probe_comparing.prepare(given, asked, fields, again=again, on=on) if asked is not None else None
     except BaseException:
-        for each in found:
+        for each in made:
             if each.how == "started":
                 delete(each.job.jobfolder)
         raise
-    return found
+    return PreparedComparison(tuple(made), probes)
+
+
+def _evaluations(given: Sequence[Assigned], fields: Fields, found: list[Launched], *, again: bool, on: Where) -> None:
+    """An evaluation of each, put into `found` one by one."""
+    if "data" not in fields:
+        fields = {**fields, "data": _held_out_of(given[0])}
+    for model in given:
+        found.append(prepare_evaluation(_read_alike(model, fields, found), again=again, on=on))
+        _check_alike(found[0].job.jobfolder, found[-1].job.jobfolder)
 
 
 def _resolved(given: Assigned) -> Assigned:

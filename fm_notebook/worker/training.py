@@ -31,6 +31,7 @@ from fm_notebook.tasks import tasks
 from fm_notebook.worker import assembly, memory_kill, models_loaded, runtime
 from fm_notebook.worker.mitigating import mitigated, weighted
 from fm_notebook.worker.provenance import provenance
+from fm_notebook.worker.watching import looks
 
 TRAINED = "trained.npy"
 """File in a run's folder: sorted hashes (uint64) of the texts it was trained on."""
@@ -105,6 +106,7 @@ def prepare(
         labels=folder.facts.labels, precision=about["machine"]["precision"], layout=layout, checkpoints=folder.checkpoints,
         result=folder.model, provenance={**about, "kernels": list(techniques.names)}, seconds=seconds,
         vocabulary=techniques.vocabulary, world=world, kills=kills, idle_memory=idle,
+        **({"look": looks(folder, spec, loaded.model, tokenizer)} if spec.probe_every else {}),
     )  # fmt: skip
     runtime.give_back()  # what loading needed for a while would be taken for what lies there
     return parts, techniques
