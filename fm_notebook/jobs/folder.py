@@ -15,7 +15,8 @@
       log.txt               the worker's output
       trackers/             of each tracker its files, what it was told (<name>.json), its process's output (<name>.log)
       checkpoints/ model/   weights and all that resuming needs; the best by `metric`
-      evaluations/<n>/ predictions/<n>/ explanations/<n>/ embeddings/<n>/     jobs of their own, in the same form
+      evaluations/<n>/ predictions/<n>/ explanations/<n>/ embeddings/<n>/ probes/<n>/     jobs of their own, in the same form;
+                            a probe's items are data/probe.arrow, what was scored so far scores/, both together items.arrow
       row_notes.jsonl       what the user noted on single rows
 """
 
@@ -52,7 +53,7 @@ class Identity(Frozen):
     language : str
         Language of the notebook that asked.
     task_files : tuple of str
-        Files of plug-ins, tasks and mitigations, that the user registered by hand.
+        Files of plug-ins (tasks, mitigations, probes) that the user registered by hand.
     """
 
     name: str
