@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING
@@ -78,8 +79,8 @@ def clustered_preference(
     >>> found.value, found.n, found.p_value > preference("stereotype_score", 14, 20).p_value
     (70.0, 20, True)
     """
-    n, estimate = len(prefers), two_way_clusters.mean_of(prefers, clusters)
-    effective, interval = independent_trials(estimate, n), estimate.share_interval()
+    n, estimate = len(prefers), share_of(prefers, clusters)
+    effective, interval = independent_trials(estimate), estimate.share_interval()
     untied = ~ties
     needed = pairs_needed(estimate.value)
     return Measurement(
@@ -90,12 +91,20 @@ def clustered_preference(
     )  # fmt: skip
 
 
-def independent_trials(estimate: two_way_clusters.Estimate, n: int) -> float:
-    """How many independent trials would tell as much of a share as the `n` clustered ones of `estimate`, from 1 to `n`."""
-    p, variance = estimate.value, estimate.variance
-    if estimate.clusters > 1 and variance > 0 and 0 < p < 1:
-        return max(1.0, min(float(n), p * (1 - p) / variance))
-    return float(estimate.clusters)
+def share_of(prefers: np.ndarray, clusters: Sequence[np.ndarray]) -> two_way_clusters.Estimate:
+    """The share of clustered pairs with its variance; at least that of independent ones, for few clusters can look alike."""
+    found = two_way_clusters.mean_of(prefers, clusters)
+    if found.clusters < 2:
+        return found
+    return replace(found, variance=max(found.variance, found.value * (1 - found.value) / len(prefers)))
+
+
+def independent_trials(share: two_way_clusters.Estimate) -> float:
+    """How many independent trials would tell as much of `share` as its clustered ones; at least 1."""
+    p, variance = share.value, share.variance
+    if share.clusters > 1 and variance > 0 and 0 < p < 1:
+        return max(1.0, p * (1 - p) / variance)
+    return float(share.clusters)
 
 
 def mean_difference(
@@ -121,10 +130,12 @@ def mean_difference(
     """
     import numpy as np
 
-    found = two_way_clusters.mean_of(values, clusters or [np.arange(len(values))])
+    n, found = len(values), two_way_clusters.mean_of(values, clusters or [np.arange(len(values))])
+    smallest, size = found.smallest, abs(found.value)
     return Measurement(
-        name=name, group=group, value=found.value, n=len(values), neutral=0.0, interval=found.interval(), is_main=is_main,
-        p_value=found.p_value(),
+        name=name, group=group, value=found.value, n=n, neutral=0.0, interval=found.interval(), p_value=found.p_value(),
+        needed=ceil(n * (smallest / size) ** 2) if smallest and size > 1e-3 * smallest else None, smallest=smallest,
+        is_main=is_main,
     )  # fmt: skip
 
 
@@ -211,6 +222,6 @@ def _score_test(prefers: np.ndarray, clusters: Sequence[np.ndarray]) -> float:
     """Two-sided, of one half: what Wilson's interval excludes."""
     from scipy.special import stdtr
 
-    found = two_way_clusters.mean_of(prefers, clusters)
-    distance = 2 * abs(found.value - 0.5) * independent_trials(found, len(prefers)) ** 0.5
+    found = share_of(prefers, clusters)
+    distance = 2 * abs(found.value - 0.5) * independent_trials(found) ** 0.5
     return float(2 * stdtr(max(1, found.clusters - 1), -distance))
