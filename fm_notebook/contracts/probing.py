@@ -22,7 +22,7 @@ CHOICE = "choice"
 """Column of scores, bool: whether the item prefers the stereotype; null for a tie. Only where items choose."""
 PIECES = "pieces"
 """Column of scores, ``list<struct<text: string, start: int32, end: int32, value: float64>>``: what each token of the item's first
-text adds to `VALUE`; and `OTHER_PIECES` of its second text. Only where a score is a sum over tokens."""
+text adds to `VALUE`; and `OTHER_PIECES` of its second text: all of both add up to it. Only where a score is a sum over tokens."""
 OTHER_PIECES = "other_pieces"
 
 

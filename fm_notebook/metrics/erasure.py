@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RELATIVE_ZERO = 1e-10
-"""Eigenvalues of the covariance, and singular values of what it shares with the concept, are 0 below this share of the greatest."""
+"""Eigenvalues of the covariance, and singular values of what the concept shares, are 0 below this share of the greatest."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ EN, ZH = messages.catalogue("en"), messages.catalogue("zh")
 MESSAGES = messages.__name__
 ERROR_PARTS = (".problem", ".allowed", ".remedy")
 
-TABLE = re.compile(r"[a-z_]+(\.[a-z_]+)*\.\*")
+TABLE = re.compile(r"[a-z_]+(\.[a-z_]+)*\.\*(\.[a-z_]+)?")
 JSON_TYPES = {"boolean", "null"}  # words of a JSON schema, which fill in `expected.*`
 
 SAME_IN_EVERY_LANGUAGE = {  # keys of messages that are names of software or abbreviations only
@@ -216,7 +216,7 @@ SENTENCE = re.compile(
     r"(?<![\w.%-])[A-Za-z]{2,}[,;:]? [a-zA-Z]{2,}(?![\w(=-])|(?<![\w-])[A-Z][a-z]+(?:-[a-z]+)+ [a-z]+|[\u4e00-\u9fff]"
 )
 MARKUP = re.compile(r"<[^<>]*>|&\w+;|[\w-]+: ?[^;{}]+;|@media[^{]*|\{[^{}]*\}")
-PLUMBING = {"compile", "match", "search", "fullmatch", "sub", "split", "findall", "filterwarnings", "getLogger", "debug"}
+PLUMBING = {"schema", "compile", "match", "search", "fullmatch", "sub", "split", "findall", "filterwarnings", "getLogger", "debug"}
 
 
 def bypasses(code: str) -> list[str]:
