@@ -24,7 +24,7 @@ OLD_KERNEL_INSTALLED := $(OLD_KERNEL)/installed
 OLD_WIDGETS_INSTALLED := $(OLD_WIDGETS)/installed
 SMOLLM2_INSTALLED := $(VENV)/installed-smollm2
 
-.PHONY: help demo lab test lint unit contract training install notebooks browser images format clean
+.PHONY: help demo lab test lint unit contract training install notebooks browser gpu images format clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ notebooks: $(TEST_INSTALLED) $(OLD_KERNEL_INSTALLED) $(OLD_WIDGETS_INSTALLED) $(
 
 browser: $(TEST_INSTALLED)  ## JupyterLab and Notebook 7 in the system's Chromium; screenshots in build/screenshots
 	$(PYTEST) tests/browser
+
+gpu: $(TEST_INSTALLED)  ## What needs a CUDA device, a minute and a half; skipped where there is none, and not part of `make test`
+	$(PYTEST) tests/gpu
 
 images: $(TEST_INSTALLED)  ## Take the README's pictures anew, of real runs in the browser; some minutes
 	$(PYTEST) tests/browser/readme_images.py

@@ -45,8 +45,10 @@ class Turns:
         self._tell({"ready": True})
         self._wait()
 
-    def step(self, examples: int, tokens: int, seconds: float | None = None) -> None:
+    def step(self, examples: int, tokens: Any, seconds: float | None = None) -> None:
         """A step (or a pass) has ended; its time is that since the last one, unless `seconds` says otherwise.
+
+        A GPU is waited for at the end of a block, not of a step; `tokens` may be a number that lies there.
 
         Raises
         ------
@@ -56,10 +58,20 @@ class Turns:
         passed = time.perf_counter() - self._before
         self._steps.append((examples, tokens, passed if seconds is None else seconds))
         if len(self._steps) == self._block:
+            self._steps = self._settled(seconds is None)
             self._tell({"steps": self._steps, "peak_memory_bytes": peak_memory()})
             self._steps = []
             self._wait()
         self._before = time.perf_counter()
+
+    def _settled(self, timed: bool) -> list[tuple[int, int, float]]:
+        """The block's steps with their tokens as numbers; the time until the device has done them counts as the last one's."""
+        began = time.perf_counter()
+        steps = [(examples, int(tokens), seconds) for examples, tokens, seconds in self._steps]
+        if "torch" in sys.modules and (cuda := sys.modules["torch"].cuda).is_initialized():
+            cuda.synchronize()
+        waited = time.perf_counter() - began if timed else 0.0
+        return [*steps[:-1], (*steps[-1][:2], steps[-1][2] + waited)]
 
     def tell(self, **facts: Any) -> None:
         """Hand over a last word."""
@@ -76,7 +88,9 @@ class Turns:
 
 
 def peak_memory() -> int:
-    """The most resident memory (bytes) that this process has had."""
+    """The most resident memory (bytes) that this process has had; on a GPU the most that tensors took there."""
+    if "torch" in sys.modules and (cuda := sys.modules["torch"].cuda).is_initialized():
+        return cuda.max_memory_allocated()
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -197,7 +211,14 @@ def machine() -> dict[str, Any]:
         with suppress(ImportError):
             found[name] = importlib.metadata.version(name)
     return {
-        "versions": found, "python": platform.python_version(), "processors": os.cpu_count(), "load": os.getloadavg()[0],
+        "device": _device(), "versions": found, "python": platform.python_version(), "processors": os.cpu_count(),
+        "load": os.getloadavg()[0],
         "memory_bytes": psutil.virtual_memory().total,
         "environment": {k: v for k, v in os.environ.items() if k.startswith(("OMP_", "GOMP_", "MALLOC_", "MKL_"))},
     }  # fmt: skip
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

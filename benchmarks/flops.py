@@ -7,15 +7,16 @@ from typing import Any
 
 # rows x inputs x outputs: MiniLM's layers at small and large steps, BERT-base's, a large square (slower in bf16)
 SHAPES = ((512, 384, 1536), (2048, 384, 384), (2048, 384, 1536), (8192, 384, 1536), (2048, 768, 3072), (2048, 2048, 2048))
+LARGE = (8192, 8192, 8192)  # what fills a GPU
 
 
-def gemm_peaks(seconds_a_shape: float = 0.3, device: str = "cpu") -> dict[str, float]:
-    """The most FLOP/s that ``F.linear`` reached, over `SHAPES`, by precision."""
+def gemm_peaks(seconds_a_shape: float = 0.3) -> dict[str, float]:
+    """The most FLOP/s that ``F.linear`` reached, over `SHAPES` (on a GPU `LARGE` too), by precision."""
     import torch
 
-    peaks = {}
+    peaks, device = {}, "cuda" if torch.cuda.is_available() else "cpu"
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        rates = [_rate(shape, dtype, device, seconds_a_shape) for shape in SHAPES]
+        rates = [_rate(shape, dtype, device, seconds_a_shape) for shape in (*SHAPES, *([LARGE] if device == "cuda" else []))]
         peaks[name] = max(rates)
     return peaks
 

@@ -6,7 +6,8 @@ All have the same rows, weights, effective batch, learning rate (linear to 0, no
 ``ours``               this project, batches as drawn, in its worker's own code
 ``ours-grouped``       the same with ``batching = "length-grouped"``
 ``trainer``            `transformers.Trainer` as it comes: fp32, drawn batches, padded to the longest
-``trainer-tuned``      the same with bf16 where that multiplies faster, and length grouping as 5.x offers it
+``trainer-tuned``      the same with bf16 where that multiplies faster, and length grouping as 5.x offers it; on a GPU also
+                       without the filter that waits for every loss (processes that collate made it slower there)
 ``tutorial``           the loop of many tutorials: padded to the full length, fp32, AdamW as it comes, ``loss.item()`` each step
 ``sentence-transformers``  its Trainer with mean pooling and a linear head on top (text classification only)
 =====================  ==================================================================================================
@@ -78,7 +79,7 @@ def trainer(work: Work, turns: Turns, **tuned: Any) -> Any:
         """Reports each step with its real tokens."""
 
         def training_step(self, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
-            self.seen = len(inputs["input_ids"]), int(inputs["attention_mask"].sum())
+            self.seen = len(inputs["input_ids"]), inputs["attention_mask"].sum()  # on a GPU nobody waits for it
             return super().training_step(model, inputs, *rest, **named)
 
     model, rows, tokenizer = load(work)
@@ -103,7 +104,10 @@ def settings(work: Work) -> dict[str, Any]:
 
 
 def trainer_tuned(work: Work, turns: Turns) -> Any:
-    return trainer(work, turns, bf16=work.bf16, train_sampling_strategy="group_by_length")
+    import torch
+
+    on_gpu = {"logging_nan_inf_filter": False} if torch.cuda.is_available() else {}  # it makes the host wait for every step
+    return trainer(work, turns, bf16=work.bf16, train_sampling_strategy="group_by_length", **on_gpu)
 
 
 def _at_each_step(call: Callable[[], None]) -> Any:
@@ -134,6 +138,7 @@ def tutorial(work: Work, turns: Turns) -> Any:
     turns.ready()
     total = 0.0
     for batch in (batch for _ in range(-(-steps // len(loader))) for batch in loader):
+        seen = len(batch["input_ids"]), int(batch["attention_mask"].sum())
         batch = {name: value.to(device) for name, value in batch.items()}  # noqa: PLW2901
         loss = model(**batch).loss
         loss.backward()
@@ -141,7 +146,7 @@ def tutorial(work: Work, turns: Turns) -> Any:
         schedule.step()
         optimizer.zero_grad()
         total += loss.item()
-        turns.step(len(batch["input_ids"]), int(batch["attention_mask"].sum()))
+        turns.step(*seen)
     return model
 
 
@@ -190,6 +195,7 @@ def load(work: Work) -> tuple[Any, Rows, Any]:
         import peft
 
         settings = peft.LoraConfig(r=8, lora_alpha=16, target_modules=list(LORA_TARGETS), task_type="CAUSAL_LM")
+        torch.manual_seed(work.seed)  # the same adapters to begin with as ours
         model = peft.get_peft_model(model, settings)
     return model, workload.read(work), transformers.AutoTokenizer.from_pretrained(work.model)
 
@@ -200,9 +206,10 @@ def collator(work: Work, tokenizer: Any, **padding: Any) -> Any:
 
     if work.task == "text-classification":
         return t.DataCollatorWithPadding(tokenizer, **padding)
-    if work.task == "token-classification":
-        return t.DataCollatorForTokenClassification(tokenizer, **padding)
-    return t.DataCollatorForLanguageModeling(tokenizer, mlm=work.task == "fill-mask")
+    if work.task == "fill-mask":
+        return t.DataCollatorForLanguageModeling(tokenizer)
+    # Not the former for text-generation: where EOS is also what pads, it leaves out the labels of both.
+    return t.DataCollatorForTokenClassification(tokenizer, **padding)
 
 
 LOOPS: dict[str, Loop] = {

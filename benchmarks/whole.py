@@ -62,7 +62,8 @@ def score(work: Work, model: Any) -> tuple[str, float]:
         for batch in loader:
             batch = {key: value.to(model.device) for key, value in batch.items()}  # noqa: PLW2901
             found, labels = model(**batch), batch["labels"]
-            n = int((labels != -100).sum())
+            scored = labels[:, 1:] if work.task == "text-generation" else labels  # nothing foretells a first token
+            n = int((scored != -100).sum())
             loss, total = loss + float(found.loss) * n, total + n
             answers = found.logits.argmax(-1)
             right += int((answers == labels).sum())

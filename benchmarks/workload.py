@@ -149,7 +149,10 @@ def prepare(work: Work, rows: Rows) -> Any:
 
 
 def tokenized(work: Work, rows: list[tuple[Any, Any]], names: list[str], tokenizer: Any) -> list[dict[str, Any]]:
-    """Rows as `transformers.Trainer` wants them, cut at ``work.length``, unpadded; a word's label at its first piece."""
+    """Rows as `transformers.Trainer` wants them, cut at ``work.length``, unpadded; a word's label at its first piece.
+
+    A text to go on from ends in EOS, as with us: whoever is to foretell it learns another thing than who is not.
+    """
     inputs, labels = (list(each) for each in zip(*rows, strict=True))
     in_words = work.task == "token-classification"
     kept = [" ".join(each) if isinstance(each, list) and not in_words else each for each in inputs]
@@ -163,6 +166,9 @@ def tokenized(work: Work, rows: list[tuple[Any, Any]], names: list[str], tokeniz
             words = found.word_ids(i)
             first = [word is not None and word != before for before, word in zip([None, *words], words, strict=False)]
             row["labels"] = [place[labels[i][word]] if new else -100 for new, word in zip(first, words, strict=True)]
+        elif work.task == "text-generation":
+            row["input_ids"] = [*row["input_ids"], tokenizer.eos_token_id][: work.length]
+            row["labels"] = row["input_ids"]
     return result
 
 

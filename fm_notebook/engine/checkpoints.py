@@ -233,7 +233,8 @@ def set_generators(states: dict[str, torch.Tensor]) -> None:
 def versions(model: torch.nn.Module) -> dict[str, str]:
     """What bits depend on besides the state."""
     device = next(model.parameters()).device
-    return {"torch": str(torch.__version__), "device": device.type, "cpu": torch.backends.cpu.get_cpu_capability()}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {"torch": str(torch.__version__), "device": name, "cpu": torch.backends.cpu.get_cpu_capability()}
 
 
 @contextmanager

@@ -188,7 +188,7 @@ def _activations(model: Any, lengths: np.ndarray, kept: tuple[int, int, int]) ->
     tokens, squares = int(lengths.sum()), int((lengths.astype(np.int64) ** 2).sum())
     a, b, c = kept
     layer = a * tokens * hidden + b * _tensors_between(model, inner or 4 * hidden) * tokens * (inner or 4 * hidden)
-    if _drops_attention(config):
+    if _drops_attention(config) and not _is_fused(model):
         layer += c * squares * config.num_attention_heads
     if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
         return config.num_hidden_layers * 4 * tokens * hidden + layer
@@ -212,6 +212,12 @@ def _tensors_between(model: Any, inner: int) -> int:
     linear = [(key, m) for key, m in unwrapped(model).named_modules() if isinstance(m, torch.nn.Linear)]
     gated = any(key.endswith("gate_proj") or m.out_features == 2 * inner for key, m in linear)
     return 4 if gated else 5 if name in {"gelu_new", "gelu_fast", "quick_gelu"} else 2
+
+
+def _is_fused(model: Any) -> bool:
+    """Whether attention is one kernel, which keeps none of its weights: on a GPU, unless the family computes it by hand."""
+    on_gpu = next(model.parameters()).device.type == "cuda"
+    return on_gpu and unwrapped(model).config._attn_implementation != "eager"
 
 
 def _drops_attention(config: Any) -> bool:

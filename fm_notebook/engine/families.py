@@ -26,13 +26,12 @@ def enable(model: Any) -> None:
     NotImplementedError
         If the architecture does not let its attention be chosen.
     """
-    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers import AttentionInterface
 
     if is_enabled(model):
         return
     inner = unwrapped(model)
-    AttentionInterface.register(NAME, packed_attention)
-    AttentionMaskInterface.register(NAME, lambda *_, **__: None)
+    AttentionInterface.register(NAME, packed_attention)  # and no mask's maker: without one transformers looks for none
     _own_config(model)
     found = inner.config._attn_implementation
     with quietly():
@@ -40,6 +39,9 @@ def enable(model: Any) -> None:
     if not is_enabled(model):
         raise NotImplementedError(f"{type(inner).__name__} does not let its attention be chosen")
     inner.attention_before = found  # on the model, so that a copy of it can be disabled too
+    for module in inner.modules():
+        if hasattr(module, _WARNS):
+            setattr(module, _WARNS, _says_nothing)
 
 
 def disable(model: Any) -> None:
@@ -47,6 +49,16 @@ def disable(model: Any) -> None:
     if is_enabled(model):
         inner = unwrapped(model)
         inner.set_attn_implementation(vars(inner).pop("attention_before"))
+        for module in inner.modules():
+            vars(module).pop(_WARNS, None)
+
+
+_WARNS = "warn_if_padding_and_no_attention_mask"
+"""What some families (GPT-2) call in each forward: it reads ids, so that a GPU's host waits, and takes our filler for padding."""
+
+
+def _says_nothing(*_: Any) -> None:
+    """A packed row has no padding."""
 
 
 def is_enabled(model: Any) -> bool:
@@ -115,6 +127,13 @@ def forward_tokens(
     return _at_places(inner, {**_inputs(inner, ids, plan, type_ids), "read_at": select}, select)
 
 
+def first_states(model: Any, ids: torch.Tensor, plan: Pack, type_ids: torch.Tensor | None = None) -> torch.Tensor:
+    """The last hidden state of the first token of each text of a packed row, shape ``(B, D)``; no head takes part."""
+    inner = unwrapped(model)
+    inputs = {**_inputs(inner, ids, plan, type_ids), "read_at": plan.starts}
+    return _first(inner.base_model(**inputs).last_hidden_state[0], plan)
+
+
 def mean_states(model: Any, ids: torch.Tensor, plan: Pack, type_ids: torch.Tensor | None = None) -> torch.Tensor:
     """The last hidden state of each text of a packed row, averaged over its tokens, shape ``(B, D)``; no head takes part."""
     inner = unwrapped(model)
@@ -160,7 +179,7 @@ def _first(hidden: torch.Tensor, plan: Pack) -> torch.Tensor:
 
 def _mean(hidden: torch.Tensor, plan: Pack) -> torch.Tensor:
     tokens = hidden[: plan.tokens].float()
-    return torch.segment_reduce(tokens, "mean", lengths=plan.lengths, axis=0).to(hidden.dtype)
+    return torch.segment_reduce(tokens, "mean", lengths=plan.lengths, axis=0, unsafe=True).to(hidden.dtype)  # safe: a GPU waits
 
 
 @contextmanager
@@ -214,6 +233,10 @@ def _both_ways(model: Any, device: torch.device) -> tuple[torch.Tensor, torch.Te
     inner = unwrapped(model)
     plan = pack(np.array([7, 5]), device)
     ids = _some_ids(inner.config, len(plan.positions)).to(device)
+    if inner.base_model is inner:  # without a head
+        alone = [inner(input_ids=text[None]).last_hidden_state.mean(1) for text in ids[: plan.tokens].split([7, 5])]
+        enable(model)
+        return torch.cat(alone), mean_states(model, ids, plan)
     logits = [inner(input_ids=text[None]).logits for text in ids[: plan.tokens].split([7, 5])]
     alone = torch.cat([part.flatten(0, -2) for part in logits])
     enable(model)

@@ -46,8 +46,8 @@ class Forward:
 
     def _packed(self, model: Any, batch: Batch, device: torch.device) -> torch.Tensor:
         plan = packing.pack(batch.lengths, device)
-        ids = _row(batch.ids, plan, batch.pad_id, device)
-        types = None if batch.type_ids is None else _row(batch.type_ids, plan, 0, device)
+        ids = to_device(row(batch.ids, plan, batch.pad_id), device)
+        types = None if batch.type_ids is None else to_device(row(batch.type_ids, plan, 0), device)
         if batch.level == "text":
             return families.forward_texts(model, ids, plan, types)
         return families.forward_tokens(model, ids, plan, to_device(batch.places, device), types)
@@ -56,10 +56,12 @@ class Forward:
         """Targets and weights in the order of `logits`, the weights as shares of the whole step's."""
         device = next(model.parameters()).device
         places = batch.places
-        return to_device(batch.targets[places], device), to_device(batch.weights[places], device).float() / batch.total
+        weights = batch.weights[places].astype(np.float32) / np.float32(batch.total)
+        return to_device(batch.targets[places], device), to_device(weights, device)
 
 
-def _row(values: np.ndarray, plan: packing.Pack, filler: int, device: torch.device) -> torch.Tensor:
-    row = np.full(len(plan.positions), filler, np.int64)
-    row[: len(values)] = values
-    return to_device(row, device)
+def row(values: np.ndarray, plan: packing.Pack, filler: int) -> np.ndarray:
+    """`values` of the tokens of a packed row, int64, shape ``(T,)``, with `filler` in its tail."""
+    found = np.full(len(plan.positions), filler, np.int64)
+    found[: len(values)] = values
+    return found

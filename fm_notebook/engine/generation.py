@@ -20,6 +20,7 @@ from fm_notebook.engine.tokens import Tokens
 from fm_notebook.errors import JobFailed
 
 ENDS = frozenset({"stop", "cancel"})
+Continuing = Generator[ItemsScored, None, list[str] | None]
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,14 @@ class Sampling:
         0 takes the likeliest token each time (greedy); above 0 tokens are drawn from the softmax of logits / temperature.
     seed : int
         Of the draws. They depend on the batch size too, as prompts that go together share a generator.
+    count : int
+        Continuations of each prompt: drawn apart, or without a temperature the best of so many beams.
     """
 
     max_new_tokens: int = 64
     temperature: float = 0.0
     seed: int = 0
+    count: int = 1
 
 
 def continuations(
@@ -51,11 +55,12 @@ def continuations(
     batch_size: int = 16,
     precision: Precision = "fp32",
     command: ReadCommand = lambda: "run",
-) -> Generator[ItemsScored, None, list[str] | None]:
+) -> Continuing:
     """What the model goes on with after each prompt, in their order; None if a command came in between.
 
-    Longest prompts first, padded on the left, so that all continuations begin at the same place. A continuation ends before the
-    first of the tokens `stops`, of the tokenizer's EOS, and of those that the model's generation settings name.
+    With a ``count`` above 1 a prompt's continuations stand one after the other. Longest prompts first, padded on the left, so
+    that all continuations begin at the same place. A continuation ends before the first of the tokens `stops`, of the
+    tokenizer's EOS, and of those that the model's generation settings name.
 
     Raises
     ------
@@ -76,11 +81,11 @@ def continuations(
                     raise JobFailed("engine.out_of_memory_scoring")
                 batch_size = max(1, min(batch_size, len(which)) // 2)
                 continue
-            for i, ids in zip(which.tolist(), made, strict=True):
-                found[i] = tokenizer.decode(_before(ids, ends), skip_special_tokens=True)
+            for i, ids in zip(np.repeat(which, sampling.count).tolist(), made, strict=True):
+                found.setdefault(i, []).append(tokenizer.decode(_before(ids, ends), skip_special_tokens=True))
             done += len(which)
             yield ItemsScored(done=done, total=len(order), seconds=perf_counter() - began)
-    return [found[i] for i in range(len(order))]
+    return [text for i in range(len(order)) for text in found[i]]
 
 
 @contextmanager
@@ -107,7 +112,7 @@ def _ends(model: Any, tokenizer: Any, stops: Sequence[int]) -> list[int]:
 def _batch(
     model: Any, prompts: Tokens, which: np.ndarray, sampling: Sampling, ends: list[int], precision: Precision
 ) -> list[list[int]] | None:
-    """New tokens after each prompt of the batch; None if memory ran out."""
+    """New tokens after each prompt of the batch, ``count`` rows a prompt; None if memory ran out."""
     from transformers import GenerationConfig
 
     device = next(model.parameters()).device
@@ -115,7 +120,7 @@ def _batch(
     chance = {"temperature": sampling.temperature, "top_k": 0, "top_p": 1.0} if sampling.temperature else {}
     settings = GenerationConfig(
         max_new_tokens=sampling.max_new_tokens, do_sample=bool(chance), pad_token_id=prompts.pad_id, eos_token_id=ends or None,
-        num_beams=1, use_cache=True, **chance,
+        num_beams=1 if chance else sampling.count, num_return_sequences=sampling.count, use_cache=True, **chance,
     )  # fmt: skip
     devices = [device] if device.type == "cuda" else []
     try:

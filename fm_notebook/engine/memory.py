@@ -19,7 +19,8 @@ _PROCESS = psutil.Process()
 def used(device: torch.device) -> int:
     """Bytes in use: of tensors on a GPU, of the whole process on CPU (20 µs)."""
     if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
+        found = torch.cuda.memory_stats_as_nested_dict(device)  # `memory_allocated` sorts all of it first: 0.2 ms
+        return found["allocated_bytes"]["all"]["current"] if found else 0
     if device.type == "mps":
         return torch.mps.current_allocated_memory()
     return _PROCESS.memory_info().rss
@@ -59,7 +60,7 @@ class Peak:
         return max(self.seen, after) if self.device.type == "cpu" and after > self._before else self.seen
 
 
-_NO_ROOM = re.compile("can't allocate memory|MPS backend out of memory|CUBLAS_STATUS_ALLOC_FAILED")
+_NO_ROOM = re.compile("can't allocate memory|MPS backend out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDA error: out of memory")
 
 
 def free() -> None:

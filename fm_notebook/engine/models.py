@@ -84,8 +84,8 @@ def load(source: ModelSource, head: str, labels: Sequence[str] | None = None, **
     Parameters
     ----------
     head : str
-        ``SequenceClassification``, ``TokenClassification``, ``MaskedLM``, ``CausalLM`` or ``PreTraining``. Weights in GGUF are
-        converted first, see `fm_notebook.engine.gguf`.
+        ``SequenceClassification``, ``TokenClassification``, ``MaskedLM``, ``CausalLM`` or ``PreTraining``; empty: without a head.
+        Weights in GGUF are converted first, see `fm_notebook.engine.gguf`.
     labels : sequence of str, optional
         Names of the outputs; None keeps the model's own head and names, or is for heads without labels.
     **settings
@@ -133,8 +133,19 @@ def has_head(source: ModelSource, *heads: str) -> bool:
     ends = tuple(f"For{head}" for head in heads or ("SequenceClassification",))
     if "CausalLM" in heads:
         ends += ("LMHeadModel",)  # GPT-2's name for it
-    named = _config(replace(source, model=_safetensors(source.model))).architectures
+    named = configuration(source).architectures
     return any(name.endswith(ends) for name in named or [])
+
+
+def configuration(source: ModelSource) -> Any:
+    """The model's configuration, whose ``architectures`` say with which head the weights were saved; reads no weights.
+
+    Raises
+    ------
+    ModelError
+        See `load_classifier`.
+    """
+    return _config(replace(source, model=_safetensors(source.model)))
 
 
 def set_pad_token(model: Any, tokenizer: Any) -> None:
@@ -197,7 +208,7 @@ def _config(source: ModelSource) -> Any:
 def _loader(ref: ModelRef, head: str) -> Any:
     import transformers
 
-    return _class(ref) if ref.class_path else getattr(transformers, f"AutoModelFor{head}")
+    return _class(ref) if ref.class_path else getattr(transformers, f"AutoModelFor{head}" if head else "AutoModel")
 
 
 def _class(ref: ModelRef) -> Any:

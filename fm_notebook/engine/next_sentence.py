@@ -7,6 +7,8 @@ Devlin et al. (2019), *BERT*, NAACL, section 3.1, task 2.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 
 from fm_notebook.contracts.protocols import IGNORED
 from fm_notebook.engine.batching import spans
+from fm_notebook.engine.kernels.replacing import replace_forward
 from fm_notebook.engine.models import Loaded
 from fm_notebook.engine.pieces import Pieces, borders
 from fm_notebook.engine.randomness import uniform
@@ -52,6 +55,31 @@ def _forward(self: Any, **inputs: Any) -> Any:
     pooler = self.base_model.pooler  # as it does at the first place; here at every one that is asked for
     pair = self.cls.seq_relationship(pooler.activation(pooler.dense(hidden)))
     return MaskedLMOutput(logits=torch.cat([self.cls.predictions(hidden), pair], dim=-1))
+
+
+def has_both(model: Any) -> bool:
+    """Whether `model` has a head for words and one for pairs."""
+    head = getattr(model, "cls", None)
+    return hasattr(head, "predictions") and hasattr(head, "seq_relationship")
+
+
+@contextmanager
+def words_alone(model: Any) -> Iterator[None]:
+    """Within it a model that `has_both` heads answers as one with the head for words does; any other stays as it is."""
+    if not has_both(model):
+        yield
+        return
+    undo = replace_forward(model, MethodType(_words, model))
+    try:
+        yield
+    finally:
+        undo()
+
+
+def _words(self: Any, **inputs: Any) -> Any:
+    from transformers.modeling_outputs import MaskedLMOutput
+
+    return MaskedLMOutput(logits=self.cls.predictions(self.base_model(**inputs).last_hidden_state))
 
 
 def losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from inspect import signature
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -14,12 +13,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 
 from fm_notebook.engine.batching import to_device
+from fm_notebook.engine.kernels import ragged
 from fm_notebook.engine.kernels.dropout import drop
+from fm_notebook.engine.kernels.gathering import Gather, Scatter
 
 NAME = "fm_packed"  # of the attention function, in transformers' registry
 ROW_MULTIPLE = 32  # few shapes: oneDNN builds a primitive for each new one
 GROUP_MULTIPLE = 8
 WASTE = 0.15  # share of a group's places that may be padding
+FEWER_ROWS = 16  # a GPU computes up to a sixteenth in vain, so that rows have few widths (`kernels.graphs` records each once)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,25 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Grouping:
+    """The texts of a row in groups of like length, for attention where no kernel takes ragged rows.
+
+    Attributes
+    ----------
+    groups : tuple of Group
+        Every text is in one of them.
+    gather : Tensor of int64, shape (S,)
+        `index` of all groups, one after the other.
+    inverse : Tensor of int64, shape (T,)
+        Where each place is found in `gather`; 0 in the tail.
+    """
+
+    groups: tuple[Group, ...]
+    gather: torch.Tensor
+    inverse: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Pack:
     """How the tokens of B texts lie in one row of T places, one text after the other, with a tail of places of no text.
 
@@ -54,12 +75,10 @@ class Pack:
         Most tokens of a text or of the tail.
     boundaries : Tensor of int32, shape (B + 2,)
         0, the end of each text, and T: what kernels for ragged rows call cumulative lengths.
-    groups : tuple of Group
-        Every text is in one of them.
-    gather : Tensor of int64, shape (S,)
-        `index` of all groups, one after the other.
-    inverse : Tensor of int64, shape (T,)
-        Where each place is found in `gather`; 0 in the tail.
+    sizes : ndarray of int64, shape (B,)
+        `lengths`, for the host.
+    where : ndarray of int64, or None
+        Place of each token of all texts, where texts that begin alike share places; None: one text after the other.
     """
 
     positions: torch.Tensor
@@ -69,33 +88,67 @@ class Pack:
     tokens: int
     longest: int
     boundaries: torch.Tensor
-    groups: tuple[Group, ...]
-    gather: torch.Tensor
-    inverse: torch.Tensor
+    sizes: np.ndarray
+    where: np.ndarray | None = None
+
+    @cached_property
+    def grouping(self) -> Grouping:
+        """Made when it is asked for: kernels for ragged rows do without; RuntimeError where `sizes` were left out."""
+        if not len(self.sizes):
+            raise RuntimeError("these texts are for kernels for ragged rows")
+        where = np.arange(self.tokens) if self.where is None else self.where
+        return _grouping(self.sizes, where, len(self.positions), self.positions.device)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """See `Grouping`."""
+        return self.grouping.groups
 
 
-def pack(lengths: np.ndarray, device: torch.device | str = "cpu") -> Pack:
-    """Lay texts of `lengths` tokens, shape ``(B,)``, each at least 1, in one row, in their order."""
-    lengths = np.asarray(lengths, np.int64)
+def pack(
+    lengths: np.ndarray, device: torch.device | str = "cpu", where: np.ndarray | None = None, *, move: bool = True
+) -> Pack:  # fmt: skip
+    """Lay texts of `lengths` tokens, shape ``(B,)``, each at least 1, in one row: in their order, or as `where` says.
+
+    Without `move` its tensors stay on the CPU, of the shapes that they have on `device`.
+    """
+    lengths, device = np.asarray(lengths, np.int64), torch.device(device)
     ends = np.cumsum(lengths)
-    starts, tokens = ends - lengths, int(ends[-1])
-    blocks = [(texts, _columns(starts, lengths, texts, width, tokens)) for texts, width in _like_lengths(lengths)]
+    starts, lies = ends - lengths, np.arange(ends[-1]) if where is None else where
+    tokens = int(lies.max()) + 1
+    width = _width(tokens, device)
+    positions = np.zeros(width, np.int64)
+    positions[lies] = np.arange(len(lies)) - np.repeat(starts, lengths)
+    boundaries = np.concatenate([[0], ends, [width]])
+    arrays = (positions, lengths, lies[starts], lies[ends - 1], boundaries)
+    places, sizes, firsts, lasts, borders = _moved(arrays, device if move else "cpu")
+    return Pack(
+        positions=places, lengths=sizes, starts=firsts, ends=lasts, tokens=tokens,
+        longest=_longest(max(int(lengths.max()), width - tokens), device), boundaries=borders.to(torch.int32), sizes=lengths,
+        where=where,
+    )  # fmt: skip
+
+
+def _width(tokens: int, device: torch.device) -> int:
+    """Places of a row: room for the tokens and for one place that padding points to, in few widths."""
+    multiple = ROW_MULTIPLE if device.type == "cpu" else max(2 * ROW_MULTIPLE, 2 ** (tokens.bit_length() - 1) // FEWER_ROWS)
+    return -(-(tokens + 1) // multiple) * multiple
+
+
+def _longest(length: int, device: torch.device) -> int:
+    """On a GPU rounded up: a kernel's grid follows from it, and nothing is computed for blocks that are not there."""
+    return length if device.type == "cpu" else 2 ** max(7, (length - 1).bit_length())
+
+
+def _grouping(lengths: np.ndarray, where: np.ndarray, width: int, device: torch.device) -> Grouping:
+    tokens = int(where.max()) + 1
+    blocks = [(texts, _columns(lengths, where, texts, wide, tokens)) for texts, wide in _like_lengths(lengths)]
     gather = np.concatenate([block.ravel() for _, block in blocks])
-    spare = int(len(gather) > tokens)  # a place for the padding to point to
-    width = -(-(tokens + spare) // ROW_MULTIPLE) * ROW_MULTIPLE
     inverse = np.zeros(width, np.int64)
     real = np.flatnonzero(gather < tokens)
     inverse[gather[real]] = real
-    positions = np.zeros(width, np.int64)
-    positions[:tokens] = np.arange(tokens) - np.repeat(starts, lengths)
-    boundaries = np.concatenate([[0], ends, [width]])
-    arrays = (positions, lengths, starts, ends - 1, gather, inverse, boundaries)
-    places, sizes, firsts, lasts, gathered, back, borders = _moved(arrays, device)
-    return Pack(
-        positions=places, lengths=sizes, starts=firsts, ends=lasts, tokens=tokens,
-        longest=max(int(lengths.max()), width - tokens), boundaries=borders.to(torch.int32),
-        groups=_groups(gathered, blocks, tokens), gather=gathered, inverse=back,
-    )  # fmt: skip
+    gathered, back = _moved((gather, inverse), device)
+    return Grouping(_groups(gathered, blocks, tokens), gathered, back)
 
 
 def _like_lengths(lengths: np.ndarray) -> list[tuple[np.ndarray, int]]:
@@ -113,9 +166,10 @@ def _like_lengths(lengths: np.ndarray) -> list[tuple[np.ndarray, int]]:
     return pieces
 
 
-def _columns(starts: np.ndarray, lengths: np.ndarray, texts: np.ndarray, width: int, nowhere: int) -> np.ndarray:
-    columns = np.arange(width)
-    return np.where(columns < lengths[texts, None], starts[texts, None] + columns, nowhere)
+def _columns(lengths: np.ndarray, where: np.ndarray, texts: np.ndarray, width: int, nowhere: int) -> np.ndarray:
+    starts, columns = np.cumsum(lengths) - lengths, np.arange(width)
+    tokens = np.minimum(starts[texts, None] + columns, len(where) - 1)
+    return np.where(columns < lengths[texts, None], where[tokens], nowhere)
 
 
 def _moved(arrays: Sequence[np.ndarray], device: torch.device | str) -> tuple[torch.Tensor, ...]:
@@ -133,7 +187,7 @@ def _groups(gather: torch.Tensor, blocks: list[tuple[np.ndarray, np.ndarray]], t
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
     """What a layer asks of attention; `window`: tokens this far apart or farther do not see each other."""
 
     module: torch.nn.Module
@@ -170,59 +224,28 @@ def packed_attention(  # noqa: PLR0913  (the signature is transformers')
     if plan is None or attention_mask is not None or any(kwargs.get(name) is not None for name in _BEYOND):
         raise NotImplementedError(f"{NAME} is for packed rows (plan=), without mask, bias, softcap, sinks or cache")
     causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
-    rule = _Rule(module, query.shape[-1] ** -0.5 if scaling is None else scaling, causal, sliding_window, dropout)
+    rule = Rule(module, query.shape[-1] ** -0.5 if scaling is None else scaling, causal, sliding_window, dropout)
     q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))  # (T, heads, D)
-    ragged = dropout == 0 and sliding_window is None and _has_ragged_kernel(query)
-    return (_ragged if ragged else _grouped)(q, k, v, plan, rule)[None], None
+    kernel = None if plan.where is not None else ragged.kernel(query, sliding_window, dropout)  # those know no shared places
+    return (kernel or _grouped)(q, k, v, plan, rule)[None], None
 
 
 _BEYOND = ("position_bias", "softcap", "s_aux", "cache")
 
 
-def _has_ragged_kernel(query: torch.Tensor) -> bool:
-    """Flash attention over ragged rows: CUDA from 8.0 (Ampere) on, half precision, a torch that has it."""
-    if query.device.type != "cuda" or query.dtype not in (torch.float16, torch.bfloat16):
-        return False
-    fits = query.shape[-1] % 8 == 0 and query.shape[-1] <= 256
-    return fits and torch.cuda.get_device_capability(query.device) >= (8, 0) and _varlen_attn() is not None
-
-
-@lru_cache(1)
-def _varlen_attn() -> Any:
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:
-        return None
-    return varlen_attn if {"scale", "window_size"} <= signature(varlen_attn).parameters.keys() else None  # not in the first
-
-
-def _ragged(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Pack, rule: _Rule) -> torch.Tensor:
-    """The tail counts as one more text, or its places would be left uninitialised and could hold NaN."""
-    k, v = _as_many_heads(k, q), _as_many_heads(v, q)
-    window = (-1, 0) if rule.causal else (-1, -1)
-    ends, most = plan.boundaries, plan.longest
-    rows = (x.contiguous() for x in (q, k, v))
-    return _varlen_attn()(*rows, ends, ends, most, most, scale=rule.scale, window_size=window)
-
-
-def _as_many_heads(x: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
-    repeats = query.shape[1] // x.shape[1]
-    return x.repeat_interleave(repeats, 1) if repeats > 1 else x
-
-
-def _grouped(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Pack, rule: _Rule) -> torch.Tensor:
+def _grouped(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Pack, rule: Rule) -> torch.Tensor:
     """Gather the groups, attend within each, put the results back; shapes ``(T, heads, D)``."""
     sizes = [group.index.numel() for group in plan.groups]
-    gathered = [_Gather.apply(x, plan).split(sizes) for x in (q, k, v)]
+    gathered = [Gather.apply(x, plan).split(sizes) for x in (q, k, v)]
     attended = []
     for *parts, group in zip(*gathered, plan.groups, strict=True):
         q_, k_, v_ = (x.unflatten(0, group.index.shape).transpose(1, 2) for x in parts)  # (n, heads, L, D)
-        result = _attend(q_, _as_many_heads(k_, q_), _as_many_heads(v_, q_), _visible(group, rule), rule)
+        result = _attend(q_, ragged.as_many_heads(k_, q_), ragged.as_many_heads(v_, q_), _visible(group, rule), rule)
         attended.append(result.transpose(1, 2).flatten(0, 1))
-    return _Scatter.apply(torch.cat(attended), plan)
+    return Scatter.apply(torch.cat(attended), plan)
 
 
-def _visible(group: Group, rule: _Rule) -> torch.Tensor | None:
+def _visible(group: Group, rule: Rule) -> torch.Tensor | None:
     """Which keys a query sees, broadcast to ``(n, 1, L, L)``; None: all, or all before it where attention is causal.
 
     Padding is on the right, so order alone keeps it out of causal attention.
@@ -241,7 +264,7 @@ def _visible(group: Group, rule: _Rule) -> torch.Tensor | None:
     return (near & group.mask) | (distance == 0)
 
 
-def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, visible: torch.Tensor | None, rule: _Rule) -> torch.Tensor:
+def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, visible: torch.Tensor | None, rule: Rule) -> torch.Tensor:
     by_order = rule.causal and visible is None
     if rule.dropout == 0 or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, visible, rule.dropout, by_order, scale=rule.scale)
@@ -252,38 +275,3 @@ def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, visible: torch.Te
     if visible is not None:  # adding needs no work in the backward pass, unlike masked_fill
         scores += torch.where(visible, 0.0, -torch.inf)
     return drop(scores.softmax(-1).to(v.dtype), rule.dropout, rule.module) @ v
-
-
-class _Gather(torch.autograd.Function):
-    """``x[plan.gather]`` whose gradient is a gather too: only tokens pass one back, and each is gathered once.
-
-    The gradient of ``index_select`` would be an ``index_add``: slow on CPU, and in a random order on CUDA.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, plan: Pack) -> torch.Tensor:
-        ctx.plan = plan
-        return x.index_select(0, plan.gather)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return _back(gradients[0], ctx.plan), None
-
-
-class _Scatter(torch.autograd.Function):
-    """The inverse of `_Gather`; zero in the tail, where padded places read their gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, plan: Pack) -> torch.Tensor:
-        ctx.plan = plan
-        return _back(x, plan)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return gradients[0].index_select(0, ctx.plan.gather), None
-
-
-def _back(x: torch.Tensor, plan: Pack) -> torch.Tensor:
-    row = x.index_select(0, plan.inverse)
-    row[plan.tokens :] = 0
-    return row

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from fm_notebook.engine import determinism
 from fm_notebook.errors import ModelError
 from fm_notebook.jobs import atomic, queue
 
@@ -29,12 +30,12 @@ def choose_device(asked: str) -> torch.device:
         If a device asked for by name is not there.
     """
     mps = torch.backends.mps.is_available()
-    if asked == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    device = torch.device(asked)
+    device = torch.device(("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu") if asked == "auto" else asked)
     there = {"cpu": True, "mps": mps, "cuda": (device.index or 0) < torch.cuda.device_count()}
     if not there[device.type]:
         raise ModelError("engine.no_device", device=asked, chosen=str(choose_device("auto")))
+    if device.type == "cuda":
+        determinism.prepare(device)
     return device
 
 

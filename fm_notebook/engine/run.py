@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import compress
 from time import perf_counter
 
 import torch
@@ -15,14 +14,16 @@ from fm_notebook.contracts.results import RunResult
 from fm_notebook.engine import checkpoints, estimate, flops, memory, optim
 from fm_notebook.engine.bad_batch import save_bad_batch
 from fm_notebook.engine.batching import Batch, Budget, largest_piece, micro_batches
+from fm_notebook.engine.determinism import Repeatable
 from fm_notebook.engine.forward import Forward
+from fm_notebook.engine.kernels import graphs
 from fm_notebook.engine.parts import Parts, budget
 from fm_notebook.engine.pending import Pending
 from fm_notebook.engine.plans import plan_of
 from fm_notebook.engine.precision import LossScale
 from fm_notebook.engine.saving import Writer
 from fm_notebook.engine.state import RunState
-from fm_notebook.engine.step import weighted_loss
+from fm_notebook.engine.step import gradients_of, weighted_loss
 from fm_notebook.errors import JobFailed, SpecError
 
 
@@ -45,6 +46,7 @@ class Run:
         spec = parts.spec
         self._overhead = estimate.overhead(parts.model, parts.idle_memory)
         self.parts, self.device = parts, next(parts.model.parameters()).device
+        self.repeatable = Repeatable(self.device)
         self.metric = spec.metric or next(iter(parts.task.metrics))
         if self.metric not in parts.task.metrics:
             raise SpecError("engine.unknown_metric", metric=self.metric, known=", ".join(parts.task.metrics))
@@ -72,6 +74,7 @@ class Run:
         self.forward = Forward(self.state.precision, self.state.layout)
         self.scale = LossScale(self.state.precision, self.device)
         self.scale.restore(self.state.loss_scale)
+        self.step_function = graphs.step_function(self.parts, self.forward, self.device)
 
     def resume(self) -> Iterator[ev.Event]:
         """Go to the newest whole checkpoint, if there is one, with its measured choices."""
@@ -148,6 +151,7 @@ class Run:
             metric_goal=self.parts.task.metrics[self.metric],
             provenance={
                 **self.parts.provenance, "estimated_memory": self.memory.to_json(), "idle_memory": self.parts.idle_memory,
+                "records_steps": self.step_function is not self.parts.step_function,
             },
         )  # fmt: skip
 
@@ -202,17 +206,20 @@ class Run:
         loss = torch.zeros((), device=self.device)
         try:
             if len(mine):
-                loss = parts.step_function(parts.model, parts.task, mine, self.forward, self.state.budget, self.scale.backward)
+                with self.repeatable.kernels():
+                    loss = self.step_function(parts.model, parts.task, mine, self.forward, self.state.budget, self.scale.backward)
         except RuntimeError as error:
+            if self.repeatable.gives_up(error):
+                self._undo(before)
+                return self.try_gradient(batch)
             if not memory.is_out_of_memory(error):
                 raise
             message = str(error).partition("\n")[0]
         if not parts.world.any(bool(message)):
-            gradients = self._gradients()
+            gradients = gradients_of(self.optimizer, parts.world)
             parts.world.add_up([loss, *gradients])
             return loss, torch.nn.utils.get_total_norm(gradients) / self.scale.value
-        self.optimizer.zero_grad(set_to_none=True)
-        checkpoints.set_generators(before)
+        self._undo(before)
         memory.free()
         shares = [batch.take(share) for share in parts.world.shares(len(batch))]
         largest = max(largest_piece(share, self.state.budget, padded=self.forward.padded) for share in shares)
@@ -221,14 +228,9 @@ class Run:
         self.state.shrink(largest)
         return None
 
-    def _gradients(self) -> list[torch.Tensor]:
-        """Of the trained parameters that have one; where several processes add theirs up, each has the same."""
-        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if self.parts.world.size > 1:
-            anywhere = self.parts.world.any_of([p.grad is not None for p in trained])  # else weight decay would move it
-            for p in compress(trained, anywhere):
-                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-        return [p.grad for p in trained if p.grad is not None]
+    def _undo(self, before: dict[str, torch.Tensor]) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        checkpoints.set_generators(before)
 
     def apply(self, loss: torch.Tensor, norm: torch.Tensor, learning_rate: float) -> None:
         """Step the optimiser with the clipped gradient; weights stay as they are where loss or gradient is not finite."""
@@ -250,8 +252,9 @@ class Run:
 
     @property
     def evaluation_budget(self) -> Budget:
-        """Twice the training's: no gradient is kept."""
-        return Budget(4 * self.state.micro_batch_size, 2 * self.state.micro_batch_tokens)
+        """Twice the training's: no gradient is kept. A GPU is not filled by few texts."""
+        least = 0 if self.device.type == "cpu" else 256
+        return Budget(max(4 * self.state.micro_batch_size, least), 2 * self.state.micro_batch_tokens)
 
     def save(self) -> None:
         """Have a checkpoint written beside the next steps."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import compress
 from typing import Any
 
 import torch
 
 from fm_notebook.contracts.protocols import Task
 from fm_notebook.engine.batching import Batch, Budget, micro_batches
+from fm_notebook.engine.distributed import World
 from fm_notebook.engine.forward import Forward
 
 Backward = Callable[[torch.Tensor], None]
@@ -37,3 +39,13 @@ def weighted_loss(model: Any, task: Task, batch: Batch, forward: Forward) -> tor
     """The batch's part of the step's loss, in fp32."""
     targets, weights = forward.targets(model, batch)
     return (task.losses(forward.logits(model, batch), targets) * weights).sum()
+
+
+def gradients_of(optimizer: torch.optim.Optimizer, world: World) -> list[torch.Tensor]:
+    """Of the trained parameters that have one; where several processes add theirs up, each has the same."""
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    if world.size > 1:
+        anywhere = world.any_of([p.grad is not None for p in trained])  # else weight decay would move it
+        for p in compress(trained, anywhere):
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+    return [p.grad for p in trained if p.grad is not None]

@@ -64,7 +64,9 @@ class Tokens:
         return self.unknown / max(1, self.plain)
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int) -> Tokens:
+def tokenize(
+    tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int, *, special: bool = True
+) -> Tokens:
     """Token ids of `texts` (or of pairs of texts), cut at `max_length` tokens; one chunk's lists are in memory at a time.
 
     Parameters
@@ -74,11 +76,13 @@ def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, 
     texts, pairs : sequence of str, length N
     max_length : int
         Special tokens count.
+    special : bool
+        Whether the tokenizer puts its special tokens around them.
     """
     ids, types, lengths = Spool(np.int32), Spool(np.int8), [np.zeros(1, np.int64)]
     truncated = unknown = 0
     for chunk in _chunks(texts, pairs):
-        part = _chunk(tokenizer, *chunk, max_length)
+        part = _chunk(tokenizer, *chunk, max_length, special)
         ids.add(part.ids)
         if part.type_ids is not None:
             types.add(part.type_ids)
@@ -86,10 +90,10 @@ def tokenize(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, 
         truncated += part.truncated
         unknown += count_unknown(tokenizer, part.ids)
     offsets, found_types = np.cumsum(np.concatenate(lengths)), types.array()
-    special = tokenizer.num_special_tokens_to_add(pairs is not None) * len(texts)
+    added = tokenizer.num_special_tokens_to_add(pairs is not None) * len(texts) if special else 0
     return Tokens(
         ids=ids.array(), offsets=offsets, type_ids=found_types if len(found_types) else None, pad_id=tokenizer.pad_token_id or 0,
-        limit=max_length, truncated=truncated, unknown=unknown, plain=max(0, int(offsets[-1]) - special),
+        limit=max_length, truncated=truncated, unknown=unknown, plain=max(0, int(offsets[-1]) - added),
     )  # fmt: skip
 
 
@@ -111,10 +115,10 @@ def _strings(texts: Any) -> list[str]:
     return texts.to_pylist() if hasattr(texts, "to_pylist") else list(texts)  # Arrow's own rows are no str
 
 
-def _chunk(tokenizer: Any, texts: list[str], pairs: list[str] | None, max_length: int) -> _Part:
+def _chunk(tokenizer: Any, texts: list[str], pairs: list[str] | None, max_length: int, special: bool) -> _Part:
     with_types = pairs is not None and "token_type_ids" in tokenizer.model_input_names
     found = tokenizer(
-        texts, pairs, truncation=True, max_length=max_length, padding=False,
+        texts, pairs, truncation=True, max_length=max_length, padding=False, add_special_tokens=special,
         return_attention_mask=False, return_token_type_ids=with_types,
     )  # fmt: skip
     ids = [row or [stand_in(tokenizer)] for row in found["input_ids"]]
@@ -146,7 +150,12 @@ def _count_truncated(
 
 def count_unknown(tokenizer: Any, ids: np.ndarray) -> int:
     """How many of `ids` are the unknown token."""
-    unknown = tokenizer.unk_token_id
+    unknown = unknown_token(tokenizer)
+    return 0 if unknown is None else int(np.count_nonzero(ids == unknown))
+
+
+def unknown_token(tokenizer: Any) -> int | None:
+    """The token of what the vocabulary does not know; None where it knows all, as GPT-2, which calls its end-of-text token so."""
     framing = {
         tokenizer.bos_token_id,
         tokenizer.eos_token_id,
@@ -154,6 +163,4 @@ def count_unknown(tokenizer: Any, ids: np.ndarray) -> int:
         tokenizer.sep_token_id,
         tokenizer.pad_token_id,
     }
-    if unknown is None or unknown in framing:  # GPT-2 calls its end-of-text token the unknown one; it knows every byte
-        return 0
-    return int(np.count_nonzero(ids == unknown))
+    return None if tokenizer.unk_token_id in framing else tokenizer.unk_token_id

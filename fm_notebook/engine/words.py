@@ -102,6 +102,19 @@ def _by_characters(tokenizer: Any, texts: list[str], words: Words) -> tuple[Alig
     return Aligned(ids, lengths, first), unclear
 
 
+def within_texts(tokenizer: Any, written: Sequence[str]) -> list[tuple[int, ...]]:
+    """Token ids of words as they stand within a text; one that is `written` with a space before it has been after one.
+
+    A token that stands for nothing but the space is left out; a word that the tokenizer makes nothing of has no ids.
+    """
+    if not written:
+        return []
+    found = tokenizer(list(written), add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+    spaces = _spaces(tokenizer)
+    pieces = (_of_word(text, ids, spaces) or ([], 0) for text, ids in zip(written, found, strict=True))
+    return [tuple(ids[skipped:]) for ids, skipped in pieces]
+
+
 def _one_by_one(tokenizer: Any, texts: list[str], words: Words) -> Aligned:
     """Tokens of each word by itself, with a space before it where the text has any: byte-level tokenizers read it."""
     written = list(_as_written(texts, words))

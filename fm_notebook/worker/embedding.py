@@ -15,8 +15,9 @@ from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.protocols import ReadCommand
 from fm_notebook.contracts.specs import EmbedSpec
 from fm_notebook.data.stored import load
-from fm_notebook.engine import families, models, packing, precision
-from fm_notebook.engine.batching import Batch, Budget, Examples, collate, micro_batches, to_device
+from fm_notebook.engine import families, models, precision
+from fm_notebook.engine.batching import Batch, Budget, Examples, micro_batches
+from fm_notebook.engine.capabilities import embedding
 from fm_notebook.engine.parts import budget
 from fm_notebook.engine.tokens import tokenize
 from fm_notebook.errors import DataError
@@ -87,22 +88,7 @@ def _vectors(
 @torch.inference_mode()
 def _means(model: Any, batch: Batch, *, packed: bool) -> np.ndarray:
     """The mean of the last hidden state over the tokens of each text, fp32, shape ``(B, D)``."""
-    device = next(model.parameters()).device
-    if packed:
-        plan = packing.pack(batch.lengths, device)
-        ids = to_device(_row(batch.ids, plan, batch.pad_id), device)
-        types = None if batch.type_ids is None else to_device(_row(batch.type_ids, plan, 0), device)
-        return families.mean_states(model, ids, plan, types).float().cpu().numpy()
-    inputs = collate(batch, device)
-    hidden = families.unwrapped(model).base_model(**inputs).last_hidden_state.float()
-    mask = inputs["attention_mask"][:, :, None].float()
-    return ((hidden * mask).sum(1) / mask.sum(1)).cpu().numpy()
-
-
-def _row(values: np.ndarray, plan: packing.Pack, filler: int) -> np.ndarray:
-    row = np.full(len(plan.positions), filler, np.int64)
-    row[: len(values)] = values
-    return row
+    return embedding.vectors(model, batch, "mean", packed=packed).cpu().numpy()
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

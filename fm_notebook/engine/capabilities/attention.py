@@ -18,6 +18,7 @@ from fm_notebook.engine.families import unwrapped
 from fm_notebook.engine.models import quietly
 from fm_notebook.engine.precision import autocast
 
+INSTALLED = "_output_capturing_hooks_installed"  # transformers' note to itself
 MOST_WEIGHTS = 2**25
 """Attention weights at once, over layers and heads: 128 MB."""
 
@@ -58,8 +59,8 @@ def _received(reader: Reader, ids: np.ndarray, types: np.ndarray | None) -> np.n
         inputs["token_type_ids"] = to_device(types, reader.device)
     with autocast(reader.device, reader.precision):
         layers = unwrapped(reader.model).base_model(**inputs, output_attentions=True).attentions
-    means = [layer.double().mean(dim=(1, 2)) for layer in layers]
-    return torch.stack(means).mean(0).cpu().numpy()
+    means = [layer.float().mean(dim=(1, 2)) for layer in layers]
+    return torch.stack(means).cpu().double().mean(0).numpy()
 
 
 @contextmanager
@@ -69,7 +70,22 @@ def _eager(inner: Any) -> Iterator[None]:
     with quietly():
         inner.set_attn_implementation("eager")
     try:
-        yield
+        with _hooks_as_found(inner):
+            yield
     finally:
         with quietly():
             inner.set_attn_implementation(before)
+
+
+@contextmanager
+def _hooks_as_found(inner: torch.nn.Module) -> Iterator[None]:
+    """Transformers reads attention by hooks that it never takes off; kernels of ours keep away from layers with hooks."""
+    found = [(module, set(module._forward_hooks), INSTALLED in vars(module)) for module in inner.modules()]
+    try:
+        yield
+    finally:
+        for module, hooks, installed in found:
+            for key in set(module._forward_hooks) - hooks:
+                del module._forward_hooks[key]
+            if not installed:
+                vars(module).pop(INSTALLED, None)

@@ -25,7 +25,7 @@ def embeddings(reader: Reader, texts: Texts, given: Sequence[str], pooling: Pool
 
     def read(micro: Batch, forward: Forward) -> None:
         with autocast(reader.device, forward.precision):
-            found[micro.rows] = vectors(reader.model, micro, pooling, packed=not forward.padded).double().cpu().numpy()
+            found[micro.rows] = vectors(reader.model, micro, pooling, packed=not forward.padded).cpu().double().numpy()
 
     reader.each(batch, reader.most_tokens, read, packed=pooling != "pooler")
     return found[which]

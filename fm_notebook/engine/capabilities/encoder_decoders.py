@@ -35,7 +35,7 @@ def log_likelihoods(
 
     def read(micro: Batch, forward: Forward) -> None:
         places, lengths = spans((ends - sizes)[micro.rows], sizes[micro.rows])
-        found[places] = _log_probs(reader, micro, reader.batch(own[places], lengths, None), forward).cpu().numpy()
+        found[places] = _log_probs(reader, micro, reader.batch(own[places], lengths, None), forward).numpy()
 
     words = unwrapped(reader.model).get_output_embeddings().weight.shape[0]
     tokens = max(1, min(reader.most_tokens, LARGEST_LOGITS // words))
@@ -53,4 +53,4 @@ def _log_probs(reader: Reader, contexts: Batch, targets: Batch, forward: Forward
         logits = model(**collate(contexts, device), decoder_input_ids=before).logits.float()
     mask = written["attention_mask"].bool()
     chosen = logits.gather(2, written["input_ids"][:, :, None])[:, :, 0] - logits.logsumexp(dim=2)
-    return chosen[mask].double()
+    return chosen[mask].cpu().double()

@@ -45,7 +45,7 @@ def likeliest(reader: Reader, texts: Texts, queries: Sequence[MaskedQuery], k: i
     def keep(logits: torch.Tensor, rows: np.ndarray, questions: np.ndarray) -> None:
         ids = torch.from_numpy(numbers).to(logits.device)
         best, which = (logits.index_select(1, ids) - logits.logsumexp(dim=1, keepdim=True)).topk(min(k, len(ids)), dim=1)
-        values, tokens = best.double().cpu().tolist(), ids[which].cpu().tolist()
+        values, tokens = best.cpu().double().tolist(), ids[which].cpu().tolist()
         for row, question in zip(rows.tolist(), questions.tolist(), strict=True):
             found[question] = [(words[token], value) for token, value in zip(tokens[row], values[row], strict=True)]
 

@@ -28,7 +28,7 @@ def next_sentence(reader: Reader, texts: Texts, firsts: Sequence[str], seconds: 
         with autocast(reader.device, forward.precision):
             pooled = model.base_model(**collate(micro, reader.device)).pooler_output
             logits = model.cls.seq_relationship(pooled)
-        found[micro.rows] = logits.double().softmax(dim=1)[:, 0].cpu().numpy()
+        found[micro.rows] = logits.cpu().double().softmax(dim=1)[:, 0].numpy()
 
     batch = flat_batch(texts, [first for first, _ in different], [second for _, second in different])
     reader.each(batch, reader.most_tokens, read, packed=False)

@@ -113,6 +113,11 @@ class LoadedSubject:
         self.labels = tuple(Loaded(families.unwrapped(reader.model)).labels) if "class_probabilities" in able else ()
         self._reader, self._texts, self._has_pooler = reader, texts, has_pooler
 
+    def anew(self) -> LoadedSubject:
+        """The same model with nothing counted yet, for the next one who asks."""
+        texts = Texts(self._texts.tokenizer, self._texts.limit)
+        return LoadedSubject(self._reader, texts, self.name, self.capabilities, has_pooler=self._has_pooler)
+
     @property
     def model(self) -> Any:
         """The model itself."""

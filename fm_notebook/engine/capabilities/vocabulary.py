@@ -71,7 +71,7 @@ def log_probs(reader: Reader, asked: Asked, *, causal: bool = False) -> np.ndarr
     def keep(logits: torch.Tensor, numbers: np.ndarray, questions: np.ndarray) -> None:
         rows, tokens = (to_device(each, logits.device) for each in (numbers, asked.token[questions]))
         values = logits[rows, tokens] - logits.logsumexp(dim=1)[rows]
-        found[questions] = values.double().cpu().numpy()
+        found[questions] = values.cpu().double().numpy()
 
     each_place(reader, asked, keep, causal=causal)
     return found

@@ -72,7 +72,7 @@ def _gradients(gradient: torch.Tensor, kept: Attended) -> tuple[torch.Tensor, to
 
 def _by_group(x: torch.Tensor, plan: Pack, heads: int) -> list[torch.Tensor]:
     """Each group's rows of `x`, shape ``(T, H)``, as ``(n heads, L, D)``."""
-    parts = x.index_select(0, plan.gather).split([group.index.numel() for group in plan.groups])
+    parts = x.index_select(0, plan.grouping.gather).split([group.index.numel() for group in plan.groups])
     widths = [group.index.shape[1] for group in plan.groups]
     return [
         part.view(-1, width, heads, x.shape[1] // heads).transpose(1, 2).reshape(-1, width, x.shape[1] // heads)
@@ -83,6 +83,6 @@ def _by_group(x: torch.Tensor, plan: Pack, heads: int) -> list[torch.Tensor]:
 def _by_place(parts: Iterable[torch.Tensor], plan: Pack, heads: int) -> torch.Tensor:
     """The inverse of `_by_group`; zero in the tail, where padded places read their gradient."""
     rows = [part.unflatten(0, (-1, heads)).transpose(1, 2).reshape(-1, heads * part.shape[-1]) for part in parts]
-    flat = torch.cat(rows).index_select(0, plan.inverse)
+    flat = torch.cat(rows).index_select(0, plan.grouping.inverse)
     flat[plan.tokens :] = 0
     return flat

@@ -57,7 +57,8 @@ class CompactVocabulary:
         self._whole = weight.detach().clone()
         self._places = torch.full((len(weight),), -1, dtype=torch.int64, device=weight.device)
         self._places[self._kept] = torch.arange(len(kept), device=weight.device)
-        self._padding = self._table.padding_idx
+        self._padding = padding = self._table.padding_idx
+        self._padding_place = None if padding is None else int(self._places[padding])  # once: on a GPU the host waits for it
         self._table.register_buffer(FACTOR, torch.ones((), dtype=torch.float64, device=weight.device))
         self._undo = replace_forward(self._table, self._forward)
         self._shrink()
@@ -74,25 +75,22 @@ class CompactVocabulary:
     @contextmanager
     def whole(self) -> Iterator[None]:
         """Within it, the model has all its word vectors, as it is to be saved; nothing may be trained."""
-        self._grow()
-        factor = self._table._buffers.pop(FACTOR)
+        compact = self._table.weight.data
+        self._table.weight.data, factor = self._all(), self._table._buffers.pop(FACTOR)
         try:
             yield
         finally:
             self._table.register_buffer(FACTOR, factor)
-            self._shrink()
+            self._table.weight.data = compact  # the same memory: what was recorded on a GPU refers to it
 
     def restore(self) -> None:
         """Give the model its whole table back for good."""
-        self._grow()
+        self._table.weight.data = self._all()
         del self._table._buffers[FACTOR]
         self._undo()
 
     def _shrink(self) -> None:
         self._table.weight.data = self._table.weight.detach().index_select(0, self._kept)
-
-    def _grow(self) -> None:
-        self._table.weight.data = self._all()
 
     def _all(self) -> torch.Tensor:
         whole = self._whole * self._table.get_buffer(FACTOR).to(self._whole.dtype)
@@ -105,7 +103,7 @@ class CompactVocabulary:
         places = self._places[input]
         if not self._table.training and bool((places < 0).any()):
             return F.embedding(input, self._all(), self._padding)
-        return F.embedding(places, weight, None if self._padding is None else int(self._places[self._padding]))
+        return F.embedding(places, weight, self._padding_place)
 
 
 def _decay(table: torch.nn.Embedding, optimizer: torch.optim.Optimizer, *_: Any) -> None:

@@ -30,6 +30,7 @@ def test_only_lack_of_memory_counts_as_such():
     assert memory.is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
     assert memory.is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
     assert memory.is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
+    assert memory.is_out_of_memory(RuntimeError("CUDA error: out of memory"))
     assert not memory.is_out_of_memory(RuntimeError("shapes do not fit"))
     assert not memory.is_out_of_memory(ValueError("can't allocate memory"))
 

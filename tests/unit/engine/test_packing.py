@@ -131,7 +131,7 @@ def test_a_pack_holds_every_token_once_and_wastes_little(lengths):
     assert plan.boundaries.tolist() == [0, *np.cumsum(lengths).tolist(), row]
     assert plan.boundaries.dtype == torch.int32
     assert plan.longest == max(*lengths, row - total)
-    assert int(plan.gather.max()) < row
+    assert int(plan.grouping.gather.max()) < row
     seen = []
     for group in plan.groups:
         real = torch.ones_like(group.index, dtype=torch.bool) if group.mask is None else group.mask[:, 0, 0]
@@ -146,7 +146,7 @@ def test_a_pack_holds_every_token_once_and_wastes_little(lengths):
         assert all(lengths[first(int(start))] == count for start, count in zip(group.index[:, 0], counts, strict=True))
         seen += group.index[real].tolist()
     assert sorted(seen) == list(range(total))
-    assert plan.gather[plan.inverse[:total]].tolist() == list(range(total))
+    assert plan.grouping.gather[plan.grouping.inverse[:total]].tolist() == list(range(total))
 
 
 def test_texts_of_like_length_share_a_group():

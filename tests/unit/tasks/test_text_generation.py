@@ -19,16 +19,19 @@ from transformers import (
 )
 
 from fm_notebook.contracts.adapters import LoraSpec
+from fm_notebook.contracts.events import StepEnded
 from fm_notebook.contracts.protocols import IGNORED, Generates, Outputs
 from fm_notebook.contracts.specs import DataRef, FinetuneSpec, ModelRef, PredictSpec
 from fm_notebook.engine import chat, evaluation, families, generation
 from fm_notebook.engine.adapters import adapt
 from fm_notebook.engine.batching import Budget
 from fm_notebook.engine.forward import Forward
+from fm_notebook.engine.kernels import switch
 from fm_notebook.engine.likelihood import losses, ranks
 from fm_notebook.engine.loop import finetune
 from fm_notebook.engine.models import ModelSource
 from fm_notebook.engine.parts import Parts
+from fm_notebook.engine.plans import EpochPlan
 from fm_notebook.engine.step import weighted_loss
 from fm_notebook.errors import DataError, JobFailed, ModelError
 from fm_notebook.tasks.text_generation import TextGeneration, task
@@ -318,6 +321,49 @@ def test_the_loss_falls(tmp_path, tokenizer, family, lora):
     *_, ended = finetune(parts)
     assert ended.result.metric == "perplexity"
     assert ended.result.metrics["loss"] < before["loss"].value - (0.2 if lora else 0.5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_losses_and_gradients_of_lora_are_those_of_trainer(tmp_path, tokenizer):
+    from transformers import Trainer, TrainingArguments
+
+    texts = [f"{text} {word}" for text in TEXTS for word in ("sat", "the dog", "on a mat")]
+    examples, spec = encode(tokenizer, {"text": texts}), LoraSpec(rank=4)
+    plan = EpochPlan(len(texts), 4, seed=3)
+    shown = [plan.rows(step).tolist() for step in range(12)]
+
+    class SameBatches(Trainer):
+        def get_train_dataloader(self):
+            return torch.utils.data.DataLoader([self.data_collator([texts[i] for i in rows]) for rows in shown], batch_size=None)
+
+    def collate(some):
+        padded = tokenizer([f"{text}</s>" for text in some], padding=True, return_tensors="pt")
+        return {**padded, "labels": padded["input_ids"].masked_fill(padded["attention_mask"] == 0, IGNORED)}
+
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path / "hf"), max_steps=12, learning_rate=2e-2, weight_decay=0.1, max_grad_norm=0.1, logging_steps=1,
+        save_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True,
+    )  # fmt: skip
+    theirs = SameBatches(adapt(make_model(), spec), arguments, train_dataset=texts, data_collator=collate)
+    theirs.train()
+    expected = [entry for entry in theirs.state.log_history if "loss" in entry]
+
+    model = adapt(make_model(), spec)
+    families.enable(model)
+    switch.enable(model, seed=3)
+    parts = Parts(
+        spec=FinetuneSpec(
+            model=REF, train=DataRef(source="rows", kind="value"), task="text-generation", max_steps=12, batch_size=4, seed=3,
+            learning_rate=2e-2, weight_decay=0.1, max_grad_norm=0.1, warmup_steps=0, eval_every=1000,
+        ),
+        task=task, model=model, tokenizer=tokenizer, train=examples, held_out=examples, labels=[], precision="fp32",
+        layout="packed", checkpoints=tmp_path / "checkpoints", result=tmp_path / "model",
+    )  # fmt: skip
+    found = [event for event in finetune(parts) if isinstance(event, StepEnded)]
+    assert len(found) == len(expected) == 12
+    assert found[-1].loss < found[0].loss - 0.05
+    assert [each.loss for each in found] == pytest.approx([each["loss"] for each in expected], abs=1e-5)
+    assert [each.grad_norm for each in found] == pytest.approx([each["grad_norm"] for each in expected], rel=1e-4)
 
 
 # --- generating --------------------------------------------------------------------------------------------------------
