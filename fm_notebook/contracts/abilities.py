@@ -9,6 +9,7 @@ from fm_notebook.contracts.capabilities import Capability
 
 GGUF: frozenset[Capability] = frozenset({"log_likelihoods", "generate", "embeddings", "attentions"})
 """Of weights in GGUF, which are those of causal language models."""
+MASKED_WORDS: frozenset[Capability] = frozenset({"masked_log_probs"})
 _NO_MASKS = frozenset({"ElectraForPreTraining"})
 """Their name is that of heads for masked words and for pairs, but they tell replaced words from true ones."""
 _PAIRS = frozenset({"bert", "megatron-bert", "mobilebert", "ernie", "fnet"})

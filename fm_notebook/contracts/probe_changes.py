@@ -32,7 +32,8 @@ class ProbeChange(Frozen):
     interval : Interval or None
         Of the difference: the items, or the clusters that they come in, are resampled, both models alike.
     p_value : float
-        Of no change, two-sided: McNemar's, exact, for choices; else the clusters' differences change signs by chance.
+        Of no change, two-sided: McNemar's, exact, for choices of independent items; else the clusters' differences change signs
+        by chance.
     adjusted_p : float
         By Holm, over all models, groups and numbers of the probe.
     up, down : int or None

@@ -67,7 +67,8 @@ def _of_rows(one: pa.Table, two: pa.Table, group: str, seed: int) -> Iterator[Pr
     if CHOICE in one.column_names:
         before, after = (_flags(table) for table in (one, two))
         up, down = int((~before & after).sum()), int((before & ~after).sum())
-        yield _change("choices", group, 100.0 * before, 100.0 * after, clusters, seed, p=mcnemar(up, down), flips=(up, down))
+        p = mcnemar(up, down) if clusters.max() + 1 == len(clusters) else None  # it takes items for independent
+        yield _change("choices", group, 100.0 * before, 100.0 * after, clusters, seed, p=p, flips=(up, down))
     before, after = (table[VALUE].to_numpy().astype(np.float64) for table in (one, two))
     yield _change("values", group, before, after, clusters, seed)
 

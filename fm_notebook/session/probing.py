@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fm_notebook import messages
+from fm_notebook.contracts import abilities
 from fm_notebook.contracts import fields as field_words
 from fm_notebook.contracts.capabilities import Capability
 from fm_notebook.contracts.probe_reports import ProbeReport, ProbeReports
@@ -19,7 +20,7 @@ from fm_notebook.contracts.specs import FinetuneSpec, ModelRef
 from fm_notebook.errors import ModelError, SpecError, did_you_mean
 from fm_notebook.jobs.placement import Where
 from fm_notebook.probes import probes
-from fm_notebook.session import abilities, binding, launch, models, probe_items, settings, store
+from fm_notebook.session import binding, launch, models, probe_items, settings, store
 from fm_notebook.session.binding import Bound
 from fm_notebook.session.evaluating import finished, with_model
 from fm_notebook.session.given import Assigned, Faults, Fields
@@ -145,7 +146,7 @@ def _subject(given: Fields) -> _Subject:
     able = _able(model, live.get("model"))
     head_of = _head_of(run.spec, able) if run and able is not None else None
     if head_of is not None and able is not None:
-        able = able.union({"masked_log_probs"})
+        able |= abilities.MASKED_WORDS
     return _Subject(model, str(run.path) if run else "", able, head_of, values, live)
 
 

@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 import pyarrow as pa
+from pydantic import BaseModel
 
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.capabilities import Subject
@@ -22,7 +23,7 @@ from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.probes import probes
 from fm_notebook.worker.assembly import UNKNOWN_WARNING
 from fm_notebook.worker.provenance import provenance
-from fm_notebook.worker.subjects import subject_for
+from fm_notebook.worker.subjects import able, subject_for
 
 FEWEST, MOST = 32, 1024
 """Items of a chunk."""
@@ -37,7 +38,8 @@ def probe(folder: JobFolder, spec: ProbeSpec, command: ReadCommand) -> Iterator[
     plugin = probes[spec.probe]
     device = precision.choose_device(spec.device)
     yield ev.PhaseBegan(phase="loading_model")
-    subject = subject_for(spec, plugin.needs(plugin.Spec.model_validate(spec.fields)), device)
+    own = plugin.suited(plugin.Spec.model_validate(spec.fields), able(spec))  # of a hub's model it was not known before
+    subject = subject_for(spec, plugin.needs(own), device)
     before = Reading.of(subject)
     items = stored.load(folder.data / GIVEN)
     scores = Scores(folder.path / "scores")
@@ -46,13 +48,13 @@ def probe(folder: JobFolder, spec: ProbeSpec, command: ReadCommand) -> Iterator[
         precision=spec.precision, provenance=provenance(spec, device=str(device), precision=spec.precision, model=subject.model),
     )  # fmt: skip
     yield ev.PhaseBegan(phase="probing")
-    wish = yield from _scored(plugin, subject, items, scores, spec, command)
+    wish = yield from _scored(plugin, own, subject, items, scores, spec.seed, command)
     if wish == "cancel":
         yield ev.Ended(state="cancelled")
         return
     rows = joined(items, scores.table())
     stored.write(rows, folder.path / ITEMS)
-    found = report(plugin, rows, spec, Reading.of(subject).since(before), folder.path, perf_counter() - began)
+    found = report(plugin, own, rows, spec, Reading.of(subject).since(before), folder.path, perf_counter() - began)
     yield ev.Ended(state="finished" if len(rows) == len(items) else "stopped", probe=found)
 
 
@@ -98,12 +100,12 @@ class Scores:
 
 
 def _scored(
-    plugin: Probe, subject: Subject, items: pa.Table, scores: Scores, spec: ProbeSpec, command: ReadCommand
+    plugin: Probe, own: BaseModel, subject: Subject, items: pa.Table, scores: Scores, seed: int, command: ReadCommand
 ) -> Generator[ev.ItemsScored, None, str]:
     """Score what is not scored yet; how it ended: ``run``, or the user's ``stop`` or ``cancel``."""
-    own, before = plugin.Spec.model_validate(spec.fields), scores.table()
+    before = scores.table()
     done = 0 if before is None else len(before)
-    left = _not_yet(_shuffled_blocks(items, spec.seed), items, before)
+    left = _not_yet(_shuffled_blocks(items, seed), items, before)
     size, began = FEWEST, perf_counter()
     while left:
         if (wish := command()) in {"stop", "cancel"}:
@@ -164,13 +166,14 @@ def joined(items: pa.Table, scores: pa.Table | None) -> pa.Table:
     return rows.combine_chunks()
 
 
-def report(plugin: Probe, rows: pa.Table, spec: ProbeSpec, read: Reading, folder: Path, seconds: float) -> ProbeReport:
+def report(
+    plugin: Probe, own: BaseModel, rows: pa.Table, spec: ProbeSpec, read: Reading, folder: Path, seconds: float
+) -> ProbeReport:  # fmt: skip
     """What the scored `rows` come to."""
     reasons = rows[SKIPPED].to_pylist()
     skipped = dict(spec.items.dropped)
     for reason in filter(None, reasons):
         skipped[reason] = skipped.get(reason, 0) + 1
-    own = plugin.Spec.model_validate(spec.fields)
     kept = rows.filter(rows[SKIPPED].is_null())
     summary = plugin.summarise(kept, own)
     remarks = [*_remarks(spec, len(rows), read), *spec.items.remarks, *summary.remarks]

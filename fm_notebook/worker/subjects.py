@@ -6,13 +6,23 @@ from dataclasses import replace
 
 import torch
 
+from fm_notebook.contracts import abilities
 from fm_notebook.contracts.capabilities import Capability
 from fm_notebook.contracts.probe_specs import ProbeSpec
+from fm_notebook.engine import models
 from fm_notebook.engine.capabilities.loading import load_subject
 from fm_notebook.engine.capabilities.subject import LoadedSubject
 from fm_notebook.engine.models import Loaded
 from fm_notebook.worker import models_loaded
 from fm_notebook.worker.training import source_of
+
+
+def able(spec: ProbeSpec) -> frozenset[Capability]:
+    """What the model can be asked, told from its configuration, which is on this machine by now."""
+    if spec.model.file:
+        return abilities.GGUF
+    found = abilities.able(models.configuration(source_of(spec)).to_dict())
+    return found | abilities.MASKED_WORDS if spec.head_of is not None else found
 
 
 def subject_for(spec: ProbeSpec, needs: frozenset[Capability], device: torch.device) -> LoadedSubject:

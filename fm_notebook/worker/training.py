@@ -106,7 +106,7 @@ def prepare(
         labels=folder.facts.labels, precision=about["machine"]["precision"], layout=layout, checkpoints=folder.checkpoints,
         result=folder.model, provenance={**about, "kernels": list(techniques.names)}, seconds=seconds,
         vocabulary=techniques.vocabulary, world=world, kills=kills, idle_memory=idle,
-        **({"look": looks(folder, spec, loaded.model, tokenizer)} if spec.probe_every else {}),
+        look=looks(folder, spec, loaded.model, tokenizer),
     )  # fmt: skip
     runtime.give_back()  # what loading needed for a while would be taken for what lies there
     return parts, techniques

@@ -89,3 +89,14 @@ def test_all_models_and_groups_are_one_family(two):
     plain = changes(*two, "a").changes
     least = min(range(len(plain)), key=lambda i: plain[i].p_value)
     assert found[0].changes[least].adjusted_p == pytest.approx(min(1, 16 * plain[least].p_value))
+
+
+def test_choices_of_dependent_items_are_not_taken_for_independent():
+    rng = np.random.default_rng(3)
+    before, after = rng.random(30) < 0.5, rng.random(30) < 0.7
+    many = [f"c{i}" for i in range(30) for _ in range(20)]
+    one, two = (scored([0.0] * 600, choices=np.repeat(each, 20).tolist(), clusters=many) for each in (before, after))
+    alone = [scored([0.0] * 30, choices=each.tolist()) for each in (before, after)]
+    found, expected = changes(one, two, "m").changes[0], changes(*alone, "m").changes[0]
+    assert found.p_value == pytest.approx(expected.p_value, abs=0.03)
+    assert found.up == 20 * expected.up
