@@ -40,7 +40,6 @@ def probe(folder: JobFolder, spec: ProbeSpec, command: ReadCommand) -> Iterator[
     yield ev.PhaseBegan(phase="loading_model")
     own = plugin.suited(plugin.Spec.model_validate(spec.fields), able(spec))  # of a hub's model it was not known before
     subject = subject_for(spec, plugin.needs(own), device)
-    before = Reading.of(subject)
     items = stored.load(folder.data / GIVEN)
     scores = Scores(folder.path / "scores")
     yield ev.Started(
@@ -54,31 +53,8 @@ def probe(folder: JobFolder, spec: ProbeSpec, command: ReadCommand) -> Iterator[
         return
     rows = joined(items, scores.table())
     stored.write(rows, folder.path / ITEMS)
-    found = report(plugin, own, rows, spec, Reading.of(subject).since(before), folder.path, perf_counter() - began)
+    found = report(plugin, own, rows, spec, subject, folder.path, perf_counter() - began)
     yield ev.Ended(state="finished" if len(rows) == len(items) else "stopped", probe=found)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Tokens that the model has read, those that its vocabulary does not know, and texts that were cut."""
-
-    tokens: int
-    unknown: int
-    truncated: int
-
-    @classmethod
-    def of(cls, subject: Subject) -> Reading:
-        """So far."""
-        return cls(subject.tokens_read, subject.unknown_read, subject.truncated)
-
-    def since(self, before: Reading) -> Reading:
-        """What was read after `before`."""
-        return Reading(self.tokens - before.tokens, self.unknown - before.unknown, self.truncated - before.truncated)
-
-    @property
-    def unknown_share(self) -> float:
-        """From 0 to 1."""
-        return self.unknown / max(1, self.tokens)
 
 
 @dataclass(frozen=True)
@@ -167,7 +143,7 @@ def joined(items: pa.Table, scores: pa.Table | None) -> pa.Table:
 
 
 def report(
-    plugin: Probe, own: BaseModel, rows: pa.Table, spec: ProbeSpec, read: Reading, folder: Path, seconds: float
+    plugin: Probe, own: BaseModel, rows: pa.Table, spec: ProbeSpec, read: Subject, folder: Path, seconds: float
 ) -> ProbeReport:  # fmt: skip
     """What the scored `rows` come to."""
     reasons = rows[SKIPPED].to_pylist()
@@ -182,22 +158,27 @@ def report(
         variant=str(getattr(own, "variant", "")), language=spec.items.language, data=spec.data, origin=spec.items.origin,
         data_name=spec.items.name, licence=spec.items.licence, citation=spec.items.citation or plugin.source,
         items=spec.items.rows, scored=len(rows), skipped=skipped, measurements=summary.measurements, remarks=remarks,
-        unknown_share=read.unknown_share, precision=spec.precision, seed=spec.seed, seconds=seconds, folder=str(folder),
+        unknown_share=_unknown_share(read), precision=spec.precision, seed=spec.seed, seconds=seconds, folder=str(folder),
         spec=spec.model_dump(mode="json"),
     )  # fmt: skip
 
 
-def _remarks(spec: ProbeSpec, scored: int, read: Reading) -> Iterator[Remark]:
+def _remarks(spec: ProbeSpec, scored: int, read: Subject) -> Iterator[Remark]:
     """What every probe has to say of how it went."""
     if scored < spec.items.rows:
         yield Remark(key="partial", values={"scored": scored, "items": spec.items.rows}, level="warning")
     if spec.head_of is not None:
         yield Remark(key="head_of_base", values={"base": spec.head_of.source}, level="warning")
-    if read.unknown_share > UNKNOWN_WARNING:
-        yield Remark(key="unknown_tokens", values={"share": f"{100 * read.unknown_share:.0f} %"}, level="warning")
+    if (unknown := _unknown_share(read)) > UNKNOWN_WARNING:
+        yield Remark(key="unknown_tokens", values={"share": f"{100 * unknown:.0f} %"}, level="warning")
     if read.truncated:
         yield Remark(key="truncated", values={"n": read.truncated}, level="warning")
     if spec.items.origin == "seed":
         yield Remark(key="seed_set")
     if spec.precision != "fp32":
         yield Remark(key="not_fp32", values={"precision": spec.precision})
+
+
+def _unknown_share(read: Subject) -> float:
+    """Of the tokens read for this job, from 0 to 1."""
+    return read.unknown_read / max(1, read.tokens_read)

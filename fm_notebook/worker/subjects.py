@@ -39,7 +39,7 @@ def subject_for(spec: ProbeSpec, needs: frozenset[Capability], device: torch.dev
     kept = models_loaded.find(source, form)
     if kept is not None and kept.subject is not None:
         kept.loaded.model.to(device)
-        return kept.subject
+        return kept.subject.anew()  # it has read nothing for this job
     models_loaded.free()
     found = load_subject(
         source, needs, name=spec.model.source, device=device, precision=spec.precision, head_of=base

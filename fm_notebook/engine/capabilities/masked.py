@@ -94,6 +94,6 @@ def _whole_words(tokenizer: Any) -> dict[int, str]:
     words = {
         i: tokenizer.convert_tokens_to_string([token]).strip()
         for i, (token, whole) in enumerate(zip(tokens, begins, strict=True))
-        if whole and i not in special
+        if whole and token is not None and i not in special  # a vocabulary may have gaps
     }
     return {i: word for i, word in words.items() if any(letter.isalnum() for letter in word)}
