@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from fm_notebook import messages
 from fm_notebook.contracts.probe_reports import Measurement
-from fm_notebook.figures.confusion import names
-from fm_notebook.figures.picture import BLUE, GREY, Picture, finish, fonts, new_figure, quieten
+from fm_notebook.figures.picture import BLUE, GREY, Picture, finish, fonts, is_drawable, new_figure, quieten
 
 MOST_GROUPS = 30
+MOST_LETTERS = 44
+"""Of a group's name: names of tests are long, and differ at their ends."""
 
 
 def measurements(found: Sequence[Measurement], label: str) -> Picture | None:
@@ -28,8 +29,8 @@ def measurements(found: Sequence[Measurement], label: str) -> Picture | None:
         return None
     largest = sorted(range(len(found)), key=lambda i: -found[i].n)[:MOST_GROUPS]
     shown = [found[i] for i in sorted(largest)]
-    all_items = messages.text("evaluation.by.overall")
-    ticks = names([each.group or all_items for each in shown], range(len(shown)))
+    all_items = messages.text("probe_report.overall")
+    ticks = _names([each.group or all_items for each in shown])
     with mpl.rc_context({**fonts(), "text.parse_math": False}):
         figure = new_figure(150 + 6 * max(map(len, ticks)) + 240, 52 + 19 * len(shown))
         axes = figure.subplots()
@@ -45,9 +46,17 @@ def measurements(found: Sequence[Measurement], label: str) -> Picture | None:
         axes.set_yticks(range(len(shown)), ticks)
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0, labelsize=8)
-        axes.set_xlabel(label, color=GREY, fontsize=8)
+        if is_drawable(label):
+            axes.set_xlabel(label, color=GREY, fontsize=8)
         values = ", ".join(f"{each.group or all_items} {each.value:.3g}" for each in shown)
         return finish(figure, messages.text("probe_report.picture_alt", label=label, values=values))
+
+
+def _names(groups: Sequence[str]) -> list[str]:
+    """As they can be drawn: cut, or as numbers in their order where no font has their characters."""
+    if not all(map(is_drawable, groups)):
+        return [str(at) for at in range(len(groups))]
+    return [name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 1] + "…" for name in groups]
 
 
 def _face(each: Measurement) -> str:

@@ -54,6 +54,8 @@ def unload(shell: InteractiveShell) -> None:
         browser.close()
     if rows := sys.modules.get("fm_notebook.panels.inspect"):
         rows.close_all()
+    if items := sys.modules.get("fm_notebook.panels.probe_items"):
+        items.close_all()
     for kind in shell.magics_manager.magics.values():  # type: ignore[union-attr]
         for name in registered:
             kind.pop(name, None)

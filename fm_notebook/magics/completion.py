@@ -79,13 +79,16 @@ def _in_body(magic: str, line: str, cursor: Cursor, begin: int, namespace: Mappi
     from fm_notebook.contracts import specs
     from fm_notebook.magics import lines, offers
 
+    asked, text = lines.read(magic, line), "\n".join(cursor.lines[begin:])
     spec = {"finetune": specs.FinetuneSpec, "evaluate": specs.EvaluateSpec, "compare": specs.EvaluateSpec}.get(magic)
+    if magic == "probe":
+        from fm_notebook.magics import probe_fields
+
+        spec = probe_fields.spec(asked.words[1:], text)
     if spec is None:
         return None
-    asked = lines.read(magic, line)
     written = asked.flags | set(lines.fields_of(magic)[: len(asked.words)])
-    rows = asked.rows
-    body = offers.Body(spec, "\n".join(cursor.lines[begin:]), namespace, frozenset(written), rows)
+    body = offers.Body(spec, text, namespace, frozenset(written), asked.rows)
     return body.offer("\n".join([*cursor.lines[begin : cursor.row], cursor.before]), cursor.after)
 
 

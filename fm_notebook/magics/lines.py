@@ -59,7 +59,7 @@ class Asked:
 
 def fields_of(magic: str) -> tuple[str, ...]:
     """The fields that the words of a magic's line set."""
-    return {"evaluate": ("model", "data"), "compare": ("model", "tokenizer")}.get(magic, ())
+    return {"evaluate": ("model", "data"), "compare": ("model", "tokenizer"), "probe": ("model", "probes")}.get(magic, ())
 
 
 def read(magic: str, text: str) -> Asked:
@@ -134,7 +134,8 @@ def _likely(magic: str, kind: str, namespace: Mapping[str, Any]) -> list[str]:
     if kind not in {RUN, DATA} or magic == "finetune":
         return []
     mine = known.variables(namespace)
-    fits = tables.is_table if kind == DATA else (lambda value: type(value).__name__ == "Run")
+    kinds = {"Run", "ProbeReport", "ProbeReports"} if magic == "panel" else {"Run"}
+    fits = tables.is_table if kind == DATA else (lambda value: type(value).__name__ in kinds)
     return sorted(mine, key=lambda name: not fits(namespace[name]))
 
 

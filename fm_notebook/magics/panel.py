@@ -26,7 +26,7 @@ def magic(shell: InteractiveShell, line: str, cell: str | None) -> Any:  # noqa:
     """Show the panel that the line names; the value is its Python side, if it has one and is assigned."""
     asked = arguments.parse(line, FLAGS, most_words=3)
     if "help" in asked.on:
-        manual.show("panel", "%panel [finetune|runs|inspect] [NAME|RUN] [DATA] [--flags]", FLAGS)
+        manual.show("panel", "%panel [finetune|runs|inspect] [NAME|RUN|REPORT] [DATA] [--flags]", FLAGS)
     elif not asked.words:
         messages.say("example.panel")
     elif asked.words[0] not in PANELS:
@@ -38,9 +38,13 @@ def magic(shell: InteractiveShell, line: str, cell: str | None) -> Any:  # noqa:
 
 
 def _inspect(shell: InteractiveShell, asked: arguments.Line, line: str) -> Any:
-    """Score, if that has not been done, and show the panel; bound to ``panel`` where the line is not assigned."""
-    from fm_notebook.magics import panel_of_rows
+    """The items of a probe's report, or the rows of an evaluation, which is scored if need be; these are bound to ``panel``."""
+    from fm_notebook.magics import panel_of_items, panel_of_rows
 
+    if report := panel_of_items.report(shell, asked):
+        _refuse(asked, but=set(), words=3)
+        panel_of_items.show(shell, report)
+        return None
     _refuse(asked, but={flag.name for flag in _OF_ROWS}, words=3)
     if len(asked.words) < 3:
         messages.say("example.panel")

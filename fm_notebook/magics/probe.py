@@ -19,6 +19,7 @@ from fm_notebook.session.progress import Progress
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from fm_notebook.panels.passing import PassingPanel
     from fm_notebook.session.probing import Prepared
 
 FLAGS = (
@@ -27,6 +28,8 @@ FLAGS = (
     Flag("precision", "PRECISION", ("fp32", "bf16"), of="probe"), AGAIN, ON, QUIET,
 )  # fmt: skip
 MOST_PROBES = 50
+VARIABLE = "report"
+"""What a report is called that goes nowhere else, as that of a cell."""
 _HIDDEN = ("model", "head_of", "run", "probe", "version", "fields", "data", "items")
 
 
@@ -43,8 +46,9 @@ def magic(shell: InteractiveShell, line: str, cell: str | None) -> ProbeReport |
         return None
     on = asked.values.get("on", "process")
     prepared = verbs.prepare_probes(probes, fields, again="again" in asked.on, on=on)
-    _wait(prepared, on)
+    _wait(prepared, on, live=frontend.shows_news(shell))
     value = verbs.finish_probes(prepared)
+    _call(shell, value, line, cell)
     if cell is not None or not frontend.shows_value(shell, "probe", line):
         if "quiet" not in asked.on:
             from IPython.display import display
@@ -80,7 +84,31 @@ def _number(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _wait(prepared: Prepared, on: str) -> None:
+def _call(shell: InteractiveShell, value: ProbeReport | ProbeReports, line: str, cell: str | None) -> None:
+    """Let the card name the variable by which the items are opened: the line's, the cell's ``_N``, or `VARIABLE`."""
+    from fm_notebook.panels import probe_report
+
+    name = frontend.target(shell, "probe", line) if cell is None else ""
+    if name == "" and cell is None and frontend.shows_value(shell, "probe", line):
+        name = f"_{shell.displayhook.prompt_count}"
+    elif name == "":
+        name = _bind(shell, value)
+    if not name:
+        return
+    reports = {"": value} if isinstance(value, ProbeReport) else value
+    for probe, report in reports.items():
+        probe_report.variables[report.folder] = f"{name} {probe}".strip()
+
+
+def _bind(shell: InteractiveShell, value: ProbeReport | ProbeReports) -> str:
+    """Call it `VARIABLE`, unless that is a variable of the user's own; the name, empty if it got none."""
+    if VARIABLE in shell.user_ns and not isinstance(shell.user_ns[VARIABLE], ProbeReport | ProbeReports):
+        return ""
+    shell.user_ns[VARIABLE] = value
+    return VARIABLE
+
+
+def _wait(prepared: Prepared, on: str, *, live: bool) -> None:
     """Start what is not done yet, and tell of one after the other; an interrupt stops what runs and keeps what it has."""
     reused = [name for name, each in prepared.launched.items() if each.how == "reused"]
     if reused:
@@ -90,21 +118,32 @@ def _wait(prepared: Prepared, on: str) -> None:
         if each.how == "started":
             launch.begin(each.job, on=on)
     for name, each in begun.items():
+        teller = _teller(name, each.job, live=live)
         try:
-            each.job.wait(Teller(each.job, lambda _, progress, name=name: words(name, progress)))
+            each.job.wait(teller)
         except WaitInterrupted:
-            _stop([each.job for each in begun.values()])
+            _stop([each.job for each in begun.values()], teller)
             return
 
 
-def _stop(jobs: list[Job]) -> None:
-    """Stop what runs at its next chunk, and wait for its partial report."""
+def _teller(name: str, job: Job, *, live: bool) -> Teller | PassingPanel:
+    """A panel with a stop button where it is seen, else a line that is updated."""
+    if not live:
+        return Teller(job, lambda _, progress: words(name, progress))
+    from fm_notebook.panels.passing import PassingPanel
+
+    return PassingPanel(job, lambda progress: words(name, progress))
+
+
+def _stop(jobs: list[Job], teller: Teller | PassingPanel) -> None:
+    """Stop what runs at its next chunk, and wait for its partial report; what had not begun is cancelled."""
     for job in jobs:
         if not job.progress.over:
             job.command("stop")
     messages.say("probe.stopping")
     for job in jobs:
         job.wait()
+        teller(job.progress)
 
 
 def words(name: str, progress: Progress) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fm_notebook import messages
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import Spec
-from fm_notebook.panels import evaluation, markup, rows, text
+from fm_notebook.panels import evaluation, looks, markup, rows, text
 from fm_notebook.panels.plain import is_plain, line
 from fm_notebook.panels.snapshot import scores
 from fm_notebook.session.progress import Progress
@@ -48,6 +48,8 @@ def plain(progress: Progress, spec: Spec | None = None, facts: DataFacts | None 
     lines += text.score_lines(scores(progress))
     if progress.evaluation is not None:
         lines.append(evaluation.plain(progress.evaluation))
+    if seen := looks.rows(progress):
+        lines += [messages.text("looks.title"), *text.columns(seen)]
     known = [*rows.data(spec, facts), *rows.speed(progress), *rows.estimated(progress)]
     lines += [f"  {name}: {value}" for name, value in known if value]
     lines += [f"  {note}" for _, note in text.notes(progress.notes)]
@@ -70,7 +72,7 @@ class Card:
     def __init__(self, job: WatchedJob):
         self.job = job
         self._handles: list[Any] = []
-        self._written: tuple[str, int] = ("", -1)
+        self._written: tuple[str, int, int] = ("", -1, -1)
         self._time = -SHORTEST_PAUSE_SECONDS
         self._unwatch: Callable[[], None] | None = None
 
@@ -117,13 +119,17 @@ class Card:
 
     def _is_due(self) -> bool:
         progress = self.job.progress
-        if (progress.state, len(progress.held_out)) == self._written:
+        if _stamp(progress) == self._written:
             return False
         return progress.over or progress.state != self._written[0] or time.monotonic() - self._time >= SHORTEST_PAUSE_SECONDS
 
     def _mark(self) -> None:
-        progress = self.job.progress
-        self._written, self._time = (progress.state, len(progress.held_out)), time.monotonic()
+        self._written, self._time = _stamp(self.job.progress), time.monotonic()
+
+
+def _stamp(progress: Progress) -> tuple[str, int, int]:
+    """What the card is written anew for: another state, an evaluation, a look of a probe."""
+    return progress.state, len(progress.held_out), len(progress.probed)
 
 
 def _bundle(job: WatchedJob) -> dict[str, str]:
@@ -159,6 +165,8 @@ def _parts(progress: Progress, spec: Spec | None, facts: DataFacts | None) -> It
         yield evaluation.html(progress.evaluation)
     yield rows.held_out(progress)
     yield markup.image(rows.curve(progress))
+    if seen := looks.rows(progress):
+        yield markup.table(seen[0], seen[1:], messages.text("looks.title")) + markup.image(looks.picture(progress))
     yield markup.bullets(note for _, note in text.notes(progress.notes))
     yield markup.pairs(rows.data(spec, facts), messages.text("card.data"))
     yield rows.labels(spec, facts)

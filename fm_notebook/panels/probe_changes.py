@@ -6,7 +6,7 @@ from fm_notebook import messages
 from fm_notebook.contracts.probe_changes import ModelChanges, ProbeChange, ProbeComparison, ProbeComparisons
 from fm_notebook.contracts.probe_reports import Measurement
 from fm_notebook.panels import markup, text
-from fm_notebook.panels.probe_report import label
+from fm_notebook.panels.probe_tables import between, label, number
 
 Rows = list[tuple[str, ...]]
 
@@ -45,7 +45,7 @@ def changes(found: ProbeComparison) -> Rows:
     words = ("model", "what", "of", "n", "before", "after", "difference", "p", "adjusted", "flips")
     rows: Rows = [tuple(_word(word) for word in words)]
     for model in found.changes:
-        rows += [_row(model, change) for change in model.changes]
+        rows += [_row(found.probe, model, change) for change in model.changes]
     return rows
 
 
@@ -61,27 +61,29 @@ def _called(found: ProbeComparison) -> str:
 def _main(main: Measurement | None) -> tuple[str, ...]:
     if main is None:
         return ("–", "–", "–", "0")
-    between = f"{_value(main.interval.low)} – {_value(main.interval.high)}" if main.interval else "–"
-    return (label(main), _value(main.value), between, f"{main.n:,}")
+    return (label(main), number(main.value, main), between(main), f"{main.n:,}")
 
 
-def _row(model: ModelChanges, change: ProbeChange) -> tuple[str, ...]:
-    between = f" ({_signed(change.interval.low)} – {_signed(change.interval.high)})" if change.interval else ""
-    flips = "" if change.up is None else f"+{change.up} −{change.down}"
+def _row(probe: str, model: ModelChanges, change: ProbeChange) -> tuple[str, ...]:
+    decimals = 1 if max(abs(change.first), abs(change.second)) >= 10 else 3
+    before, after = (f"{value:.{decimals}f}".replace("-", "−") for value in (change.first, change.second))
+    low, high = (_signed(end, decimals) for end in (change.interval.low, change.interval.high)) if change.interval else ("", "")
+    difference = _signed(change.difference, decimals) + (f" ({low} – {high})" if change.interval else "")
     return (
-        model.name, _word(change.what), change.group or messages.text("evaluation.by.overall"), f"{change.n:,}",
-        _value(change.first), _value(change.second), _signed(change.difference) + between, text.p_value(change.p_value),
-        text.p_value(change.adjusted_p), flips,
+        model.name, _counted(probe, change.what), change.group or messages.text("probe_report.overall"), f"{change.n:,}",
+        before, after, difference, text.p_value(change.p_value), text.p_value(change.adjusted_p),
+        "" if change.up is None else f"+{change.up} −{change.down}",
     )  # fmt: skip
 
 
-def _value(value: float) -> str:
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+def _counted(probe: str, what: str) -> str:
+    """What the numbers count, in the probe's own words where its items choose something else than a stereotype."""
+    key = f"probe_counts.{probe}.{what}"
+    return messages.text(key) if messages.has(key) else _word(what)
 
 
-def _signed(value: float) -> str:
-    shown = f"{value:+.1f}" if abs(value) >= 10 else f"{value:+.3f}"
-    return shown.replace("-", "−") if value else "0"
+def _signed(value: float, decimals: int) -> str:
+    return f"{value:+.{decimals}f}".replace("-", "−") if value else "0"
 
 
 def _word(key: str, **values: object) -> str:

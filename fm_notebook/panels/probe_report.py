@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from fm_notebook import messages
 from fm_notebook.contracts.probe_reports import Measurement, ProbeReport, ProbeReports
 from fm_notebook.contracts.probe_specs import Remark
 from fm_notebook.panels import markup, text
+from fm_notebook.panels.probe_tables import NOTHING, Rows, Table, between, label, neutral, number, p_value, tables
 
-Rows = list[tuple[str, ...]]
-NOTHING = "–"
 MOST_ROWS = 60
 """Of a table of measurements that are shown at once; the others are folded."""
+variables: dict[str, str] = {}
+"""What the notebook calls a report, by the report's folder, as far as ``%probe`` knows: for the line that opens its items."""
 _NEUTRAL_ORDER = {"warning": 0, "info": 1}
 
 
@@ -28,10 +29,11 @@ def plain(found: ProbeReport | ProbeReports) -> str:
         lines = [*text.columns(headlines(found)), *(f"  {line}" for line in unfit(found))]
         return "\n".join([*lines, *(f"\n{plain(each)}" for each in found.values())])
     lines = [title(found), *(f"  {line}" for line in [*headline(found), *notices(found)])]
-    lines += text.columns(table(found.measurements)) if found.measurements else []
+    for each in tables(found.measurements):
+        lines += [each.caption, *text.columns(each.rows)]
     if rows := downstream(found):
         lines += [messages.text("probe_report.downstream"), *text.columns(rows)]
-    return "\n".join([*lines, *(f"  {line}" for line in sources(found))])
+    return "\n".join([*lines, *(f"  {line}" for line in [*opening(found), *sources(found)])])
 
 
 def title(report: ProbeReport) -> str:
@@ -61,12 +63,11 @@ def notices(report: ProbeReport) -> list[str]:
     return [*dict.fromkeys([*map(remark_text, remarks), *skipped])]
 
 
-def table(found: Sequence[Measurement]) -> Rows:
-    """A header, then a row a measurement; a column that would be empty is left out."""
-    words = ("measure", "group", "value", "interval", "n", "ties", "p", "adjusted", "smallest")
-    rows = [tuple(messages.text(f"probe_report.{word}") for word in words), *map(_row, found)]
-    full = [place for place in range(len(words)) if any(row[place] not in {"", NOTHING} for row in rows[1:])]
-    return [tuple(row[place] for place in full) for row in rows]
+def opening(report: ProbeReport) -> list[str]:
+    """How the items are looked at one by one; nothing if none was scored."""
+    if not report.scored or not report.folder:
+        return []
+    return [messages.text("probe_items.open_line", name=variables.get(report.folder, messages.text("probe_report.variable")))]
 
 
 def downstream(report: ProbeReport) -> Rows:
@@ -101,24 +102,28 @@ def headlines(reports: ProbeReports) -> Rows:
         called = f"{name} ({report.variant})" if report.variant else name
         if report.measurements:
             main = report.main
-            neutral = NOTHING if main.neutral is None else text.number(main.neutral)
-            rows.append((called, label(main), _value(main.value), _between(main), neutral, _p(main.p_value), f"{main.n:,}"))
+            rows.append(
+                (
+                    called,
+                    label(main),
+                    number(main.value, main),
+                    between(main),
+                    neutral(main) or NOTHING,
+                    p_value(main.p_value),
+                    f"{main.n:,}",
+                )
+            )
         else:
             rows.append((called, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, "0"))
     return rows
 
 
 def unfit(reports: ProbeReports) -> list[str]:
-    """Which probes of a family were left out, and why, a line a reason."""
+    """Which probes have no report, and why: those that failed, and those of a family that were left out, a line a reason."""
     reasons = dict.fromkeys(reports.unfit.values())
     names = {why: ", ".join(name for name, own in reports.unfit.items() if own == why) for why in reasons}
-    return [messages.text("probe.unfit_of_family", names=names[why], why=why) for why in reasons]
-
-
-def label(found: Measurement) -> str:
-    """The short name of a measurement; its own name with spaces if the catalogue has none."""
-    key = f"measure.{found.name}.label"
-    return messages.text(key) if messages.has(key) else found.name.replace("_", " ")
+    failed = [messages.text("probe_failed.line", name=name, why=why) for name, why in reports.failed.items()]
+    return [*failed, *(messages.text("probe.unfit_of_family", names=names[why], why=why) for why in reasons)]
 
 
 def remark_text(remark: Remark) -> str:
@@ -151,21 +156,47 @@ def _parts(report: ProbeReport) -> Iterator[str]:
 
     first, *others = headline(report)
     yield markup.paragraph(title(report))
-    yield markup.paragraph(*others, strong=first)
+    yield markup.paragraph("", *others, strong=first)
     yield markup.bullets(notices(report))
-    if report.measurements:
-        alike = [each for each in report.measurements if each.name == report.main.name]
-        yield markup.image(measurements.measurements(alike, label(report.main)))
-        header, *rows = table(report.measurements)
-        yield markup.table(header, rows[:MOST_ROWS], messages.text("probe_report.table"))
-        if len(rows) > MOST_ROWS:
+    shown, pictured = tables(report.measurements), _pictured(report)
+    for each in shown:
+        drawn = (
+            markup.image(measurements.measurements(pictured, label(pictured[0])))
+            if pictured and each.name == pictured[-1].name
+            else ""
+        )
+        if not each.name or drawn:
+            yield drawn + _limited(each)
+        else:
             yield markup.details(
-                messages.text("probe_report.more", n=len(rows) - MOST_ROWS), markup.table(header, rows[MOST_ROWS:])
+                messages.text("probe_report.by_group", label=each.caption.partition(" · ")[0], n=len(each.rows) - 1),
+                _limited(each),
             )
+    yield "".join(markup.paragraph(line) for line in opening(report))
     if rows := downstream(report):
         caption = messages.text("probe_report.downstream")
         yield markup.table(rows[0], rows[1:], caption) + markup.paragraph(messages.text("probe_report.no_prediction"))
     yield markup.details(messages.text("probe_report.sources"), markup.bullets(sources(report)))
+
+
+def _limited(found: Table) -> str:
+    """The table; of very many rows the later ones are folded."""
+    header, *rows = found.rows
+    shown = markup.table(header, rows[:MOST_ROWS], found.caption)
+    if len(rows) <= MOST_ROWS:
+        return shown
+    return shown + markup.details(
+        messages.text("probe_report.more", n=len(rows) - MOST_ROWS), markup.table(header, rows[MOST_ROWS:])
+    )
+
+
+def _pictured(report: ProbeReport) -> list[Measurement]:
+    """Those that are drawn: of the headline's measure, or if that has no groups, of the first that has; all items first."""
+    with_groups = dict.fromkeys(each.name for each in report.measurements if each.group)
+    if not with_groups:
+        return []
+    name = report.main.name if report.main.name in with_groups else next(iter(with_groups))
+    return sorted((each for each in report.measurements if each.name == name), key=lambda each: bool(each.group))
 
 
 def _several(reports: ProbeReports) -> str:
@@ -174,19 +205,11 @@ def _several(reports: ProbeReports) -> str:
     return "".join([*parts, *(markup.details(title(each), _one(each)) for each in reports.values())])
 
 
-def _row(found: Measurement) -> tuple[str, ...]:
-    return (
-        label(found), found.group or messages.text("evaluation.by.overall"), _value(found.value), _between(found), f"{found.n:,}",
-        f"{found.ties:,}" if found.ties else "", _p(found.p_value), _p(found.adjusted_p),
-        "" if found.smallest is None else f"± {_value(found.smallest)}",
-    )  # fmt: skip
-
-
 def _sentence(main: Measurement) -> str:
-    between = messages.text("probe_report.between", interval=_between(main)) if main.interval else ""
-    against = "" if main.neutral is None else messages.text("probe_report.against", neutral=text.number(main.neutral))
+    interval = messages.text("probe_report.between", interval=between(main)) if main.interval else ""
+    against = "" if main.neutral is None else messages.text("probe_report.against", neutral=neutral(main))
     chance = "" if main.p_value is None else text.p_in_words(main.p_value)
-    return " · ".join(part for part in (f"{label(main)} {_value(main.value)}{between}", against, chance) if part)
+    return " · ".join(part for part in (f"{label(main)}: {number(main.value, main)}{interval}", against, chance) if part)
 
 
 def _meaning(main: Measurement) -> str:
@@ -197,20 +220,7 @@ def _meaning(main: Measurement) -> str:
 def _power(main: Measurement) -> str:
     if main.smallest is None or main.neutral is None:
         return ""
-    values = {"n": f"{main.n:,}", "smallest": _value(main.smallest), "neutral": text.number(main.neutral)}
+    values = {"n": f"{main.n:,}", "smallest": number(main.smallest, main), "neutral": neutral(main)}
     if main.needed is None:
         return messages.text("probe_report.smallest_only", **values)
-    return messages.text("probe_report.power", value=_value(main.value), needed=f"{main.needed:,.0f}", **values)
-
-
-def _between(found: Measurement) -> str:
-    return f"{_value(found.interval.low)} – {_value(found.interval.high)}" if found.interval else NOTHING
-
-
-def _value(value: float) -> str:
-    """Per cents with one decimal, smaller numbers with three."""
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
-
-
-def _p(value: float | None) -> str:
-    return NOTHING if value is None else text.p_value(value)
+    return messages.text("probe_report.power", value=number(main.value, main), needed=f"{main.needed:,.0f}", **values)

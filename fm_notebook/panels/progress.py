@@ -17,10 +17,12 @@ import traitlets
 
 from fm_notebook import messages
 from fm_notebook.panels import assets, card, curves, hearing, text
+from fm_notebook.panels import looks as seen
 from fm_notebook.panels.snapshot import commands, snapshot
 from fm_notebook.panels.watched import WatchedJob
 
 SHORTEST_TICK_SECONDS = 0.24
+_NO_LOOK: object = object()
 WORDS = (
     "region", "silent", "silent_state", "late", "display_fault", "progress", "waiting_for_points", "table_caption",
     "no_evaluation",
@@ -55,11 +57,12 @@ class ProgressPanel(anywidget.AnyWidget):
     """
 
     _ipython_display_ = None  # that of ipywidgets 7 would leave out what `_repr_mimebundle_` adds for pages without a kernel
-    _esm = assets.module("progress")
+    _esm = assets.module("looks", "progress")
     _css = assets.style()
     words = traitlets.Dict().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
     curves = traitlets.Dict().tag(sync=True)
+    looks = traitlets.List().tag(sync=True)
     late = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, job: WatchedJob, *, resume: Callable[[], object] | None = None):
@@ -69,7 +72,7 @@ class ProgressPanel(anywidget.AnyWidget):
         self._requests = 0
         self._asked = self._complaint = self._asked_in = ""
         self._shown: tuple[str, str] = ("", "")
-        self._sent, self._last_tick = curves.Sent(), 0.0
+        self._sent, self._look_sent, self._last_tick = curves.Sent(), _NO_LOOK, 0.0
         self._unwatch: Callable[[], None] | None = None
         self._tick_lock = threading.Lock()
         catalogue = messages.catalogue(messages.language())  # raw: the page fills {name} and {step}
@@ -111,6 +114,7 @@ class ProgressPanel(anywidget.AnyWidget):
                 if self._requests > 1 and not (self.job.progress.over and self._end_seen):
                     self.late_pages = True
                 state |= {"state": self._snapshot(), "curves": curves.whole(self.job.progress), "late": self.late_pages}
+                state["looks"] = seen.charts(self.job.progress)
         return state
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:  # type: ignore[override]
@@ -150,7 +154,10 @@ class ProgressPanel(anywidget.AnyWidget):
             self._end_seen = self._end_seen and progress.over
             changed, buffers = self._sent.delta(progress)
             self._last_tick, self._shown = time.monotonic(), (progress.state, progress.phase)
-            self.send({"type": "tick", "state": self._snapshot(), "curves": changed}, buffers)
+            newest = progress.probed[-1] if progress.probed else _NO_LOOK
+            fresh = {} if newest is self._look_sent else {"looks": seen.charts(progress)}
+            self._look_sent = newest
+            self.send({"type": "tick", "state": self._snapshot(), "curves": changed, **fresh}, buffers)
 
     def _on_message(self, _widget: object, content: object, _buffers: object) -> None:
         try:
@@ -160,7 +167,7 @@ class ProgressPanel(anywidget.AnyWidget):
                 case {"type": "seen"}:
                     self._end_seen = True
                 case {"type": "whole"}:
-                    self._sent = curves.Sent()
+                    self._sent, self._look_sent = curves.Sent(), None
                     self._tick()
         except Exception as error:  # noqa: BLE001 - a click must never raise into the kernel; it says why it did nothing
             self._complain(str(error) or type(error).__name__)

@@ -146,6 +146,8 @@ def commands(progress: Progress, *, resumable: bool) -> list[str]:
     match progress.state:
         case "starting" | "running" if progress.kind == "finetune":
             return ["pause", "stop", "cancel"]
+        case "starting" | "running" if progress.kind == "probe":
+            return ["stop", "cancel"]  # what is scored by then is a random part of the items, and is reported
         case "pausing" | "paused":
             return ["resume", "stop", "cancel"]
         case "queued" | "starting" | "running" | "stopping":

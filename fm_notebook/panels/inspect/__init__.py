@@ -34,7 +34,7 @@ class InspectPanel(anywidget.AnyWidget):
     """The page's half of an `Inspector`."""
 
     _ipython_display_ = None  # that of ipywidgets 7 would leave out our static twin
-    _esm = assets.module("attribution", "inspect_slice", "inspect_table", "inspect_opened", "inspect")
+    _esm = assets.module("attribution", "marks", "pager", "inspect_slice", "inspect_table", "inspect_opened", "inspect")
     _css = assets.style("attribution", "inspect")
     words = traitlets.Dict().tag(sync=True)
     about = traitlets.Dict().tag(sync=True)

@@ -150,7 +150,7 @@ function attributionView(el, data, { onEdit = null, onLabel = null, onMethod = n
   function drawAnswers() {
     const edit = data.edits[0];
     const after = new Map((edit ? edit.answers : []).map((each) => [each.name, each]));
-    const isShare = data.answers.every((each) => each.value >= 0 && each.value <= 1);
+    const isShare = !data.are_sums && data.answers.every((each) => each.value >= 0 && each.value <= 1);
     const heads = edit ? ["", words.answer, words.before, words.after, words.change] : ["", words.answer, ""];
     const rows = data.answers.map((each) => {
       const now = after.get(each.name);

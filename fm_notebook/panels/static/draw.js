@@ -114,6 +114,7 @@ function chart(kind, words) {
     place = scales(shown, total, width);
     axes(svg, place, width, words);
     if (best > 0) mark(svg, place, best, words);
+    for (const s of shown) surroundings(svg, place, s);
     for (const s of shown) curve(svg, place, s);
   }
 
@@ -151,7 +152,8 @@ function describe(name, series) {
 function scales(series, total, width) {
   const steps = extent(series.map((s) => s.points), 0) || [0, 1];
   // The faint raw curve may leave the frame for a moment: the scale follows what is to be read.
-  let [low, high] = extent(series.filter((s) => s.kind !== "raw").map((s) => s.points), 1) || [0, 1];
+  const around = (s) => [s.points, s.band || [], Number.isFinite(s.level) ? [0, s.level] : []];
+  let [low, high] = extent(series.filter((s) => s.kind !== "raw").flatMap(around), 1) || [0, 1];
   const raw = series.find((s) => s.kind === "raw");
   if (raw) {
     const sorted = Array.from(raw.points).filter((v, i) => i % 2 === 1 && Number.isFinite(v)).sort((a, b) => a - b);
@@ -193,6 +195,19 @@ function axes(svg, place, width, words) {
   svg.append(drawn("text", { class: "fm-tick fm-axis-name", x: CHART.left - 8, y: place.floor + 16, "text-anchor": "end" }, words["axis.step"]));
 }
 
+/** `band` holds the lower and the upper end at each step, one after the other; `level` is where a dashed line stands. */
+function surroundings(svg, place, { kind, band, level }) {
+  if (Number.isFinite(level)) {
+    const y = place.y(level).toFixed(1);
+    svg.append(drawn("line", { class: "fm-level", x1: CHART.left, x2: place.end, y1: y, y2: y }));
+  }
+  if (!band || !band.length) return;
+  const corners = [];
+  for (let i = 0; i < band.length; i += 4) corners.push([band[i], band[i + 1]]);
+  for (let i = band.length - 4; i >= 0; i -= 4) corners.push([band[i + 2], band[i + 3]]);
+  svg.append(drawn("polygon", { class: `fm-band fm-${kind}`, points: corners.map(([step, value]) => `${place.x(step).toFixed(1)},${place.y(value).toFixed(1)}`).join(" ") }));
+}
+
 function curve(svg, place, { kind, points }) {
   let path = "";
   let pen = false;
@@ -206,7 +221,7 @@ function curve(svg, place, { kind, points }) {
     pen = true;
   }
   svg.append(drawn("path", { class: `fm-curve fm-${kind}`, d: path }));
-  if ((kind === "held-out" || kind === "metric" || kind.startsWith("run-")) && points.length <= 80) {
+  if ((kind === "held-out" || kind === "metric" || kind === "look" || kind.startsWith("run-")) && points.length <= 80) {
     for (let i = 0; i < points.length; i += 2) {
       if (Number.isFinite(points[i + 1])) {
         svg.append(drawn("circle", { class: `fm-dot fm-${kind}`, cx: place.x(points[i]).toFixed(1), cy: place.y(points[i + 1]).toFixed(1), r: 2.6 }));

@@ -1,17 +1,4 @@
-// The inspection panel's table: the rows of one page, sorted by the kernel, with what leads to other pages.
-
-/** `text` with the places where `part` occurs marked, as nodes. Where lower case changes lengths, nothing is. */
-function withMarks(text, part) {
-  const [low, wanted] = [text.toLowerCase(), (part || "").trim().toLowerCase()];
-  if (!wanted || low.length !== text.length) return [document.createTextNode(text)];
-  const nodes = [];
-  let from = 0;
-  for (let at = low.indexOf(wanted); at >= 0; at = low.indexOf(wanted, from)) {
-    nodes.push(document.createTextNode(text.slice(from, at)), node("mark", { class: "fm-mark" }, text.slice(at, at + wanted.length)));
-    from = at + wanted.length;
-  }
-  return [...nodes, document.createTextNode(text.slice(from))];
-}
+// The inspection panel's table: the rows of one page, sorted by the kernel. marks.js and pager.js are put before it.
 
 /** `on.look(changes)`, `on.open(at)` and `on.select(places, on)` are told what was clicked. */
 function createRows(store, on) {
@@ -33,21 +20,8 @@ function createRows(store, on) {
   const area = node("div", { class: "fm-rows-area", tabindex: "0", role: "group", "aria-label": words.region }, table);
   const none = node("p", { class: "fm-empty" }, words.no_rows);
 
-  const turn = (label, sign, to) => {
-    const made = node("button", { type: "button", class: "fm-button fm-turn", "aria-label": label, title: label }, sign);
-    made.addEventListener("click", () => on.look({ page: to() }));
-    return made;
-  };
-  const last = () => store.shown.pages - 1;
-  const turns = [turn(words.first, "«", () => 0), turn(words.previous, "‹", () => store.shown.page - 1), turn(words.next, "›", () => store.shown.page + 1), turn(words.last, "»", last)];
-  const number = node("input", { type: "number", min: "1", class: "fm-input fm-short", "aria-label": words.page });
-  number.addEventListener("change", () => on.look({ page: Math.min(last(), Math.max(0, Math.round(Number(number.value)) - 1 || 0)) }));
-  const of = node("span", { class: "fm-state" });
-  const size = node("select", { class: "fm-input" }, ...words.sizes.map((each) => node("option", { value: each }, String(each))));
-  size.addEventListener("change", () => on.look({ size: Number(size.value), page: 0 }));
-  const pager = node("nav", { class: "fm-pager", "aria-label": words.page }, turns[0], turns[1], number, of, turns[2], turns[3],
-    node("label", { class: "fm-perpage" }, words.per_page, size));
-  const root = node("div", {}, area, none, pager);
+  const pager = createPager(store, words.sizes, on);
+  const root = node("div", {}, area, none, pager.root);
 
   function row(each) {
     const [name, text, truth, said, ...others] = each.cells;
@@ -81,14 +55,9 @@ function createRows(store, on) {
     const chosen = shown.rows.filter((each) => each.selected).length;
     all.checked = chosen > 0 && chosen === shown.rows.length;
     all.indeterminate = chosen > 0 && chosen < shown.rows.length;
-    area.hidden = pager.hidden = !shown.n;
+    area.hidden = !shown.n;
     none.hidden = Boolean(shown.n);
-    turns[0].disabled = turns[1].disabled = shown.page === 0;
-    turns[2].disabled = turns[3].disabled = shown.page >= last();
-    if (document.activeElement !== number) number.value = shown.page + 1;
-    number.max = shown.pages;
-    setText(of, filled(words.of_pages, { pages: grouped(shown.pages) }));
-    size.value = shown.size;
+    pager.draw();
   }
 
   return { root, draw, focus: (at) => body.querySelector(`[data-open="${at}"]`)?.focus() };

@@ -16,6 +16,7 @@ function createStore(model) {
     late: Boolean(model.get("late")),
     state: model.get("state") || {},
     curves: Object.fromEntries(CURVES.map((name) => [name, floats((model.get("curves") || {})[name])])),
+    looks: model.get("looks") || [],
     heard: Date.now(),
     lag: 0,
     views: new Set(),
@@ -34,6 +35,7 @@ function createStore(model) {
       else store.curves[name] = replacedFrom(store.curves[name], start, floats(buffers[i]));
     });
     store.state = message.state;
+    store.looks = message.looks || store.looks; // sent where there are new ones
     store.late = store.late && message.state.late; // until a later cell has written the card anew
     if (store.state.over && !store.late) model.send({ type: "seen" }); // so the final card came to this page too
     if (missed && !store.asked) model.send({ type: "whole" });
@@ -75,6 +77,7 @@ function createView(model, store, el) {
   const charts = { loss: chart("loss", words), metric: chart("metric", words) };
   const empty = node("p", { class: "fm-empty" }, words.waiting_for_points);
   const curves = node("div", { class: "fm-charts" }, charts.loss.root, charts.metric.root);
+  const drawLooks = createLooks(words, curves);
   const scores = node("div", { class: "fm-scores" });
   const notes = node("ul", { class: "fm-notes" });
   const tableArea = node("div", { class: "fm-table-area", role: "group", "aria-label": words.table_caption, tabindex: 0, hidden: true }); // it scrolls
@@ -182,7 +185,10 @@ function createView(model, store, el) {
     body.hidden = !isOpen();
     curves.hidden = !has;
     empty.hidden = has || state.over || state.total === 0 || state.kind !== "finetune";
-    if (isOpen() && has) drawCharts(state);
+    if (isOpen() && has) {
+      drawCharts(state);
+      drawLooks(store.looks, state.over ? 0 : state.total);
+    }
     drawScores(state.scores);
     setText(tableButton, tableArea.hidden ? words.show_table : words.hide_table);
     tableButton.setAttribute("aria-expanded", !tableArea.hidden);
