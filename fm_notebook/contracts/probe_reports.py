@@ -164,10 +164,14 @@ class ProbeReports(Mapping[str, ProbeReport]):
     ----------
     unfit : dict of str to str
         Probes of a family that do not fit the model, and in words why.
+    failed : dict of str to str
+        Probes that were begun and have no report, and in words why.
     """
 
-    def __init__(self, reports: Mapping[str, ProbeReport], unfit: Mapping[str, str] | None = None):
-        self._reports, self.unfit = dict(reports), dict(unfit or {})
+    def __init__(
+        self, reports: Mapping[str, ProbeReport], unfit: Mapping[str, str] | None = None, failed: Mapping[str, str] | None = None
+    ):
+        self._reports, self.unfit, self.failed = dict(reports), dict(unfit or {}), dict(failed or {})
 
     def __getitem__(self, name: str) -> ProbeReport:
         return self._reports[name]

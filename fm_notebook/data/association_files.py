@@ -190,7 +190,9 @@ def _check(test: AssociationTest, source: str) -> None:
     """Refuse what has no effect size, or another one than the user means."""
     told: dict[str, Any] = {"source": source, "test": shown(test.name)}
     first, second = test.sets["X"], test.sets["Y"]
-    if empty := [f"{role} ({each.category})" for role, each in test.sets.items() if not any(map(str.strip, each.texts))]:
+    if empty := [
+        f"{role} ({each.category})" for role, each in test.sets.items() if not each.texts or not all(map(str.strip, each.texts))
+    ]:
         raise DataError("association.empty", sets=listed(empty), **told)
     if len(first.texts) != len(second.texts):
         sizes = {"first": len(first.texts), "second": len(second.texts)}

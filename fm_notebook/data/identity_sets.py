@@ -101,7 +101,7 @@ def _eec(table: pa.Table) -> Found:
     cells: defaultdict[tuple[str, str, str], dict[tuple[str, str], dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     dropped: Counter[str] = Counter()
     for given in table.select(_EEC).to_pylist():
-        row = {name: (value or "").strip() for name, value in given.items()}
+        row = {name: _text(value).strip() for name, value in given.items()}
         if not row["Sentence"]:
             dropped["empty"] += 1
             continue
@@ -127,6 +127,11 @@ def _eec(table: pa.Table) -> Found:
     return Found("eec", _numbered(rows), "en", +dropped)
 
 
+def _text(value: object) -> str:
+    """A cell as text; a column of numbers, such as labels 0 and 1, is one of texts too."""
+    return "" if value is None else str(value)
+
+
 def _sides(people: Mapping[tuple[str, str], object]) -> Iterator[tuple[str, tuple[str, str], tuple[str, str]]]:
     """Axis and the two kinds of people, each a gender and a race, that are compared along it."""
     for race in sorted({race for _, race in people}):
@@ -140,7 +145,7 @@ def _sides(people: Mapping[tuple[str, str], object]) -> Iterator[tuple[str, tupl
 
 
 def _jigsaw(table: pa.Table) -> Found:
-    rows = [tuple(row[name] or "" for name in _JIGSAW) for row in table.select(_JIGSAW).to_pylist()]
+    rows = [tuple(_text(row[name]) for name in _JIGSAW) for row in table.select(_JIGSAW).to_pylist()]
     prefix = _words()["jigsaw-zh"]
     chinese = [text.removeprefix(prefix) for kind, _, text in rows if kind == "hate_identity" and text.startswith(prefix)]
     terms = chinese or _words()["jigsaw"]
@@ -149,7 +154,7 @@ def _jigsaw(table: pa.Table) -> Found:
 
 def _madlibs(table: pa.Table) -> Found:
     rows = table.select(_MADLIBS).to_pylist()
-    return _sets([(row["Template"] or "", row["Label"] or "", row["Text"] or "") for row in rows], _words()["jigsaw"], "en")
+    return _sets([(_text(row["Template"]), _text(row["Label"]), _text(row["Text"])) for row in rows], _words()["jigsaw"], "en")
 
 
 def _sets(rows: Sequence[tuple[str, str, str]], terms: Sequence[str], language: str) -> Found:

@@ -241,10 +241,13 @@ def _rows(given: Path | pa.Table, columns: Sequence[str]) -> list[_Row]:
 
 def _of(value: Any, key: str | int) -> Any:
     """A part of a struct or list, which some copies hold as JSON."""
-    value = json.loads(value) if isinstance(value, str) else value
+    try:
+        value = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return None
     if isinstance(key, int):
-        return value[key] if value and len(value) > key else None
-    return value.get(key) if value else None
+        return value[key] if isinstance(value, list) and len(value) > key else None
+    return value.get(key) if isinstance(value, dict) else None
 
 
 def _add(found: list[_Row], dropped: Counter[str], row: _Row, unknown: int, target: int) -> None:

@@ -5,6 +5,7 @@ An item has the sentence with the pronoun that the stereotype of an occupation e
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -92,7 +93,18 @@ def table_of(rows: Iterable[Mapping[str, object]], source: Source) -> Read:
 def _own(table: pa.Table) -> Iterator[Mapping[str, object]]:
     if missing := [name for name in OWN if name not in table.column_names]:
         raise DataError("pronouns.columns", missing=listed(missing), found=listed(table.column_names), expected=listed(OWN))
-    yield from table.to_pylist()
+    yield from (row | {"percent_female": _percent(row.get("percent_female"))} for row in table.to_pylist())
+
+
+def _percent(value: object) -> float | None:
+    """A share of women in per cent; None where none is told."""
+    if value is None or not str(value).strip():
+        return None
+    try:
+        found = float(str(value))
+    except ValueError:
+        raise DataError("pronouns.percent", given=shown(str(value))) from None
+    return found if math.isfinite(found) else None
 
 
 def _winogender(folder: Path) -> Iterator[Mapping[str, object]]:
@@ -100,7 +112,7 @@ def _winogender(folder: Path) -> Iterator[Mapping[str, object]]:
     if not (folder / STATISTICS).is_file():
         raise DataError("pronouns.statistics", path=shown(SENTENCES), wanted=STATISTICS)
     statistics = _columns(folder / STATISTICS, ("occupation", "bls_pct_female"))
-    percent = {row["occupation"]: float(row["bls_pct_female"]) for row in statistics.to_pylist()}
+    percent = {row["occupation"]: _percent(row["bls_pct_female"]) for row in statistics.to_pylist()}
     by_id = {row["sentid"]: row["sentence"] for row in _columns(folder / SENTENCES, ("sentid", "sentence")).to_pylist()}
     for called, sentence in by_id.items():
         stem = called.removesuffix(".txt").removesuffix(".female")

@@ -20,6 +20,7 @@ from fm_notebook.data.wording import listed, shown
 from fm_notebook.errors import DataError
 
 Kind = Literal["intrasentence", "intersentence"]
+KINDS: tuple[Kind, ...] = ("intrasentence", "intersentence")
 GAP = "BLANK"
 CHOICES = ("stereotype", "anti_stereotype", "unrelated")
 COLUMNS = ("id", "axis", "kind", "target", "cluster", "context", *CHOICES, *(f"{choice}_fill" for choice in CHOICES))
@@ -109,6 +110,8 @@ def _fault(row: Mapping[str, str]) -> str:
     texts = [row[choice].strip() for choice in CHOICES]
     if not all(texts) or not row["context"].strip() or not row["target"].strip():
         return "empty"
+    if row["kind"] not in KINDS:
+        return "unknown_kind"
     return "identical" if len(set(texts)) < len(texts) else ""
 
 
@@ -128,13 +131,16 @@ def _rows(value: Any, source: str) -> Iterator[Mapping[str, Any]]:
     data = value.get("data") if isinstance(value, Mapping) else None
     if isinstance(data, Mapping) and data.keys() & {"intrasentence", "intersentence"}:
         for kind, rows in data.items():
-            yield from ({"type": kind, **row} for row in rows)
+            yield from ({"type": kind, **_checked(row, source)} for row in rows)
         return
     rows = value if isinstance(value, list) else [value]
-    for row in rows:
-        if not isinstance(row, Mapping):
-            raise DataError("stereoset.keys", source=source, found=shown(type(row).__name__), keys=", ".join(_KEYS))
-        yield row
+    yield from (_checked(row, source) for row in rows)
+
+
+def _checked(row: Any, source: str) -> Mapping[str, Any]:
+    if not isinstance(row, Mapping):
+        raise DataError("stereoset.keys", source=source, found=shown(type(row).__name__), keys=", ".join(_KEYS))
+    return row
 
 
 def _flat(row: Mapping[str, Any], source: str) -> dict[str, str]:
@@ -151,7 +157,7 @@ def _flat(row: Mapping[str, Any], source: str) -> dict[str, str]:
             "context": context,
             **{name: str(choices[name.replace("_", "-")] or "") for name in CHOICES},
         }
-    except (KeyError, TypeError, IndexError, AttributeError):
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         raise DataError("stereoset.keys", source=source, found=listed(list(row)), keys=", ".join(_KEYS)) from None
 
 

@@ -11,7 +11,7 @@ from fm_notebook.contracts.probe_reports import Measurement, Summary
 from fm_notebook.contracts.probe_specs import Remark
 from fm_notebook.metrics.intervals import percentile
 from fm_notebook.metrics.pair_summary import Choices
-from fm_notebook.metrics.preferences import adjusted_by_name, mean_difference
+from fm_notebook.metrics.preferences import adjusted_by_name, many_ties, mean_difference
 from fm_notebook.metrics.resampling import resampled_sums
 
 BALANCED = "balanced"
@@ -100,6 +100,7 @@ def _gaps(rows: pa.Table, kinds: np.ndarray) -> Iterator[Measurement]:
 
 
 def _remarks(rows: pa.Table) -> Iterator[Remark]:
+    yield from many_ties(int(Choices.of(rows).ties.sum()), len(rows))
     if several := sum(each > 1 for each in rows["target_tokens"].to_pylist()):
         yield Remark(key="targets_of_several_tokens", values={"n": several, "share": f"{100 * several / len(rows):.0f} %"})
 

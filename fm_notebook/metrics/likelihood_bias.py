@@ -74,9 +74,18 @@ def summary(rows: pa.Table, *, seed: int = 0) -> Summary:
     found += _gaps(rows) if "group" in rows.column_names else []
     untestable = sum(len(each.descriptors) * (len(each.descriptors) - 1) // 2 - len(each.pairs) for each in cells)
     remarks = [Remark(key="untestable_descriptors", values={"n": untestable})] if untestable else []
+    remarks += list(_lost(rows, cells)) if found else []
     return Summary(
         measurements=adjusted_by_name(found), remarks=[Remark(key="likelihood_bias_null"), *remarks] if found else remarks
     )
+
+
+def _lost(rows: pa.Table, cells: Sequence[Cell]) -> Iterator[Remark]:
+    """Which axes have no two descriptors that could be told apart."""
+    left = {each.axis for each in cells if len(each.pairs)}
+    lost = [str(axis) for axis in dict.fromkeys(rows["axis"].to_pylist()) if axis not in left]
+    if lost:
+        yield Remark(key="axes_lost", values={"n": len(lost), "names": ", ".join(lost)}, level="warning")
 
 
 def cells_of(rows: pa.Table) -> list[Cell]:

@@ -18,6 +18,7 @@ from fm_notebook.metrics.preferences import (
     adjusted_by_name,
     clustered_preference,
     independent_trials,
+    many_ties,
     mean_difference,
     preference,
     share_of,
@@ -154,6 +155,7 @@ def _controls(rows: pa.Table, is_control: np.ndarray) -> Iterator[Measurement]:
 
 def _remarks(rows: pa.Table, choices: Choices) -> Iterator[Remark]:
     n = len(rows)
+    yield from many_ties(int(choices.ties.sum()), n)
     if (longer := int(np.sum(rows["lengths_differ"].to_pylist()))) > 0:
         yield Remark(key="tokens_mismatch", values={"n": longer, "share": f"{100 * longer / n:.0f} %"})
     if (ordered := int(np.sum(rows["depends_on_order"].to_pylist()))) > 0:

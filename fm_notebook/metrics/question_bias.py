@@ -30,7 +30,7 @@ import pyarrow as pa
 from fm_notebook.contracts.probe_reports import Measurement
 from fm_notebook.contracts.probe_specs import Remark
 from fm_notebook.contracts.scores import Interval
-from fm_notebook.metrics.preferences import adjusted_by_name
+from fm_notebook.metrics.preferences import adjusted_by_name, score_p
 from fm_notebook.metrics.two_way_clusters import Estimate, estimate, ratio_influence, ratio_of
 
 AMBIGUOUS_WEIGHT = 0.4
@@ -105,7 +105,8 @@ def measurements(answered: Answered, group: str = "") -> Iterator[Measurement]:
         found = Estimate(2 * share.value - 1, 4 * share.variance, share.clusters)
         ends = share.share_interval()
         interval = ends.model_copy(update={"low": 2 * ends.low - 1, "high": 2 * ends.high - 1})
-        yield _measured("bias_disambiguated", found, int(clear.names_person.sum()), group, interval=interval)
+        p = score_p(share)
+        yield _measured("bias_disambiguated", found, int(clear.names_person.sum()), group, interval=interval, p=p)
     for name, part in (("accuracy_ambiguous", ambiguous), ("accuracy_disambiguated", clear)):
         if len(part):
             right = ratio_of(part.is_right, np.ones(len(part)), [part.cluster])
@@ -173,7 +174,7 @@ def _cost(clear: Answered, aligned: np.ndarray) -> Estimate:
 
 def _measured(
     name: str, found: Estimate, n: int, group: str, *, interval: Interval | None = None, neutral: float | None = 0.0,
-    is_main: bool = False,
+    is_main: bool = False, p: float | None = None,
 ) -> Measurement:  # fmt: skip
     """An estimate of a share or of a difference of shares, in per cent."""
     ends = interval or found.interval(low=-1.0, high=1.0)
@@ -182,5 +183,5 @@ def _measured(
     return Measurement(
         name=name, group=group, value=100 * found.value, n=n, neutral=neutral, smallest=smallest, needed=needed, is_main=is_main,
         interval=ends and ends.model_copy(update={"low": 100 * ends.low, "high": 100 * ends.high}),
-        p_value=None if neutral is None else found.p_value(neutral),
+        p_value=p if p is not None or neutral is None else found.p_value(neutral),
     )  # fmt: skip

@@ -95,7 +95,7 @@ def mean_of(values: np.ndarray, clusters: Sequence[np.ndarray]) -> Estimate:
     """
     values = np.asarray(values, np.float64)
     mean = float(values.mean())
-    return estimate(mean, (values - mean) / len(values), clusters)
+    return estimate(mean, (values - mean) / len(values), clusters, scale=float(np.abs(values).max()))
 
 
 def ratio_of(hits: np.ndarray, of: np.ndarray, clusters: Sequence[np.ndarray]) -> Estimate:
@@ -130,11 +130,11 @@ def difference_of(values: np.ndarray, is_first: np.ndarray, clusters: Sequence[n
     ones, rest = np.asarray(is_first, np.float64), 1 - np.asarray(is_first, np.float64)
     first, of_first = ratio_influence(values * ones, ones)
     second, of_second = ratio_influence(values * rest, rest)
-    return estimate(first - second, of_first - of_second, clusters)
+    return estimate(first - second, of_first - of_second, clusters, scale=float(np.abs(values).max()))
 
 
-def estimate(value: float, influence: np.ndarray, clusters: Sequence[np.ndarray]) -> Estimate:
-    """A statistic with its `influence`, shape ``(N,)``, of items that are clustered in one way or two.
+def estimate(value: float, influence: np.ndarray, clusters: Sequence[np.ndarray], *, scale: float = 0.0) -> Estimate:
+    """A statistic with its `influence`, shape ``(N,)``, of items clustered in one way or two; `scale` is that of their values.
 
     Raises
     ------
@@ -150,7 +150,10 @@ def estimate(value: float, influence: np.ndarray, clusters: Sequence[np.ndarray]
     fewest = min(int(each.max()) + 1 for each in ways)
     alone = [_variance(influence, each) for each in ways]
     crossed = [_variance(influence, _cells(*pair)) for pair in combinations(ways, 2)]
-    return Estimate(value, max(sum(alone) - sum(crossed), *alone) if crossed else alone[0], fewest)
+    variance = max(sum(alone) - sum(crossed), *alone) if crossed else alone[0]
+    # Equal clusters differ by rounding, which would pass for certainty.
+    rounding = (1e-12 * max(scale, abs(value), float(np.abs(influence).sum()))) ** 2
+    return Estimate(value, variance if variance > rounding else 0.0, fewest)
 
 
 def _cells(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -78,8 +78,8 @@ def _row(probe: str, model: ModelChanges, change: ProbeChange) -> tuple[str, ...
 
 def _counted(probe: str, what: str) -> str:
     """What the numbers count, in the probe's own words where its items choose something else than a stereotype."""
-    key = f"probe_counts.{probe}.{what}"
-    return messages.text(key) if messages.has(key) else _word(what)
+    own = messages.has(f"probe_counts.{probe}.{what}")
+    return messages.text(f"probe_counts.{probe}.{what}") if own else _word(what)
 
 
 def _signed(value: float, decimals: int) -> str:

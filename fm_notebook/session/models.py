@@ -91,6 +91,24 @@ def config(ref: ModelRef) -> dict[str, Any]:
         return {}
 
 
+def holds(ref: ModelRef, part: str) -> bool | None:
+    """Whether one of the model's weights has `part` in its name; None if there are no safetensors here to tell."""
+    if ref.kind == "hub":
+        paths = [Path(path)] if (path := _cached(ref.location, "model.safetensors", ref.revision)) else []
+    else:
+        paths = sorted(Path(ref.location).glob("*.safetensors"))
+    return any(part.encode() in _header(path) for path in paths) if paths else None
+
+
+def _header(path: Path) -> bytes:
+    """The names of the weights in a file of safetensors, as JSON: a few KB before the weights themselves."""
+    try:
+        with path.open("rb") as file:
+            return file.read(min(int.from_bytes(file.read(8), "little"), 100_000_000))
+    except OSError:
+        return b""
+
+
 def labels(ref: ModelRef) -> tuple[str, ...] | None:
     """The names of the model's classes or tags in the order of its outputs; None if it has no trained head for any."""
     facts = config(ref)

@@ -17,7 +17,7 @@ from fm_notebook.contracts.probe_reports import ProbeReport, ProbeReports
 from fm_notebook.contracts.probe_specs import ItemFacts, ProbeSpec
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import FinetuneSpec, ModelRef
-from fm_notebook.errors import ModelError, SpecError, did_you_mean
+from fm_notebook.errors import FMError, ModelError, SpecError, did_you_mean
 from fm_notebook.jobs.placement import Where
 from fm_notebook.probes import probes
 from fm_notebook.session import binding, launch, models, probe_items, settings, store
@@ -60,7 +60,7 @@ def prepare_probes(
     asked = _asked(names, fields)
     subject = _subject(with_model(fields, on))
     chosen, unfit = _fitting(asked, subject, fields)
-    prepared = {name: _bound(subject, name, spec, fields) for name, spec in chosen.items()}
+    prepared = {name: _bound(subject, name, spec, fields, is_named=asked[name]) for name, spec in chosen.items()}
     parent, called = launch.home_of(subject.model) / "probes", Path(subject.run).name if subject.run else subject.model.source
     return Prepared({name: _launched(parent, called, bound, again=again) for name, bound in prepared.items()}, unfit)
 
@@ -68,15 +68,25 @@ def prepare_probes(
 def finish(prepared: Prepared) -> ProbeReport | ProbeReports:
     """Wait for probes that have begun: one report, or several by name if several were asked for.
 
+    Of several, one that failed does not take the others' reports with it.
+
     Raises
     ------
     FMError
-        Why one failed.
+        Why one failed, if none has a report.
     """
-    found = {name: report_of(each) for name, each in prepared.launched.items()}
-    if len(found) == 1 and not prepared.unfit:
+    found: dict[str, ProbeReport] = {}
+    failed: dict[str, FMError] = {}
+    for name, each in prepared.launched.items():
+        try:
+            found[name] = report_of(each)
+        except FMError as error:
+            failed[name] = error
+    if failed and not found:
+        raise next(iter(failed.values()))
+    if len(found) == 1 and not prepared.unfit and not failed:
         return next(iter(found.values()))
-    return ProbeReports(found, prepared.unfit)
+    return ProbeReports(found, prepared.unfit, {name: str(error).partition("\n")[0] for name, error in failed.items()})
 
 
 def report_of(launched: Launched) -> ProbeReport:
@@ -155,7 +165,10 @@ def _able(model: ModelRef, live: Any = None) -> frozenset[Capability] | None:
     if model.file:
         return abilities.GGUF
     facts = live.config.to_dict() | {"architectures": [type(live).__name__]} if live is not None else models.config(model)
-    return abilities.able(facts) if facts else None
+    found = abilities.able(facts) if facts else None
+    if found and live is None and "next_sentence" in found and models.holds(model, "seq_relationship") is False:
+        found -= {"next_sentence"}  # BERT that was tuned for masked words is saved without that head
+    return found
 
 
 def _head_of(spec: Any, able: frozenset[Capability]) -> ModelRef | None:
@@ -248,7 +261,7 @@ def _spec_of(name: str, fields: Fields) -> BaseModel:
     raise SpecError(faults=faults)
 
 
-def _bound(subject: _Subject, name: str, spec: BaseModel, fields: Fields) -> Bound:
+def _bound(subject: _Subject, name: str, spec: BaseModel, fields: Fields, *, is_named: bool) -> Bound:
     from fm_notebook.data.fingerprint import fingerprint
 
     probe = probes[name]
@@ -256,8 +269,11 @@ def _bound(subject: _Subject, name: str, spec: BaseModel, fields: Fields) -> Bou
     items, ref = probe_items.read(probe, spec, data)
     table = probe_items.checked(items, name, data.line)
     values = dict(subject.values)
-    if limit := values.get("limit"):
-        table = probe_items.limited(table, limit, values.get("seed", 0), name)
+    if not is_named and "block" in table.column_names:
+        values["limit"] = None  # of a family, those whose items are scored together are asked whole
+    limit, seed = values.get("limit"), values.get("seed", 0)
+    if isinstance(limit, int) and limit > 0 and isinstance(seed, int) and seed >= 0:  # other values are refused below
+        table = probe_items.limited(table, limit, seed, name)
     facts = ItemFacts(
         texts=items.texts, origin=items.origin, name=items.name, licence=items.licence, citation=items.citation,
         language=items.language, rows=table.num_rows, dropped=dict(items.dropped), remarks=items.remarks,

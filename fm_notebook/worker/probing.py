@@ -152,7 +152,7 @@ def report(
         skipped[reason] = skipped.get(reason, 0) + 1
     kept = rows.filter(rows[SKIPPED].is_null())
     summary = plugin.summarise(kept, own)
-    remarks = [*_remarks(spec, len(rows), read), *spec.items.remarks, *summary.remarks]
+    remarks = [*_remarks(spec, len(rows), read), *_lost(rows, kept), *spec.items.remarks, *summary.remarks]
     return ProbeReport(
         model=spec.model.source, run=Path(spec.run).name if spec.run else None, probe=spec.probe, version=spec.version,
         variant=str(getattr(own, "variant", "")), language=spec.items.language, data=spec.data, origin=spec.items.origin,
@@ -161,6 +161,14 @@ def report(
         unknown_share=_unknown_share(read), precision=spec.precision, seed=spec.seed, seconds=seconds, folder=str(folder),
         spec=spec.model_dump(mode="json"),
     )  # fmt: skip
+
+
+def _lost(rows: pa.Table, kept: pa.Table) -> Iterator[Remark]:
+    """Which axes have no score at all: no group goes without a word."""
+    left = set(kept["axis"].to_pylist())
+    lost = [str(axis) for axis in dict.fromkeys(rows["axis"].to_pylist()) if axis not in left]
+    if lost and left:
+        yield Remark(key="axes_lost", values={"n": len(lost), "names": ", ".join(lost)}, level="warning")
 
 
 def _remarks(spec: ProbeSpec, scored: int, read: Subject) -> Iterator[Remark]:

@@ -49,7 +49,9 @@ def _here(home):
 
 @pytest.fixture
 def rows():
-    return pd.DataFrame({"text": ["she is good", "he is bad", "a good one", "the bad one"] * 8, "label": ["p", "n", "p", "n"] * 8})
+    return pd.DataFrame(
+        {"text": ["she is good", "he is bad", "a good one", "the bad one"] * 8, "label": ["p", "n", "p", "n"] * 8}
+    )
 
 
 def probe(model, *names, **fields):

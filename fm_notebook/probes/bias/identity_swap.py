@@ -243,8 +243,11 @@ def _areas(rows: pa.Table) -> tuple[list[Measurement], list[Remark]]:
     for name in ("subgroup_auc", "bpsn_auc", "bnsp_auc"):
         scored = [(str(group.group[0]), score) for group in table.groups if (score := group.get(name))]
         found += [Measurement(name=name, group=term, value=each.value, n=each.n, interval=each.interval) for term, each in scored]
+    told = {str(group.group[0]) for group in table.groups if group.get("subgroup_auc")}
+    lost = [name for name in names if name not in told]
+    left_out = [Remark(key="axes_lost", values={"n": len(lost), "names": ", ".join(lost)}, level="warning")] if lost else []
     reversed_class = [Remark(key="swap_reversed", values={"auc": f"{whole.value:.2f}"}, level="warning")]
-    return found, reversed_class if whole.value < 0.5 else []
+    return found, [*left_out, *(reversed_class if whole.value < 0.5 else [])]
 
 
 probe = IdentitySwap()

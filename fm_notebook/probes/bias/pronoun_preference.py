@@ -100,7 +100,7 @@ class PronounPreference:
         """How often and by how much the expected pronoun is preferred, over all, by kind and by expected gender; r by kind."""
         import numpy as np
 
-        from fm_notebook.metrics.preferences import adjusted_by_name
+        from fm_notebook.metrics.preferences import adjusted_by_name, many_ties
 
         del spec
         if not rows.num_rows:
@@ -114,7 +114,8 @@ class PronounPreference:
         found = [each for name, chosen in groups.items() for each in _preference(rows, chosen, name)]
         first, *rest = adjusted_by_name([*correlated, *found])
         main = first.model_copy(update={"is_main": True})
-        return Summary(measurements=[main, *rest], remarks=list(_remarks(correlated)))
+        tied = many_ties(int((rows[VALUE].to_numpy() == 0).sum()), rows.num_rows)
+        return Summary(measurements=[main, *rest], remarks=[*tied, *_remarks(correlated)])
 
 
 def _preference(rows: pa.Table, chosen: np.ndarray, group: str) -> Iterator[Measurement]:
