@@ -91,7 +91,7 @@ def seat(asked: argparse.Namespace) -> dict[str, Any]:
     """On MiniLM by sentences and by words, and on the vectors that were published of BERT."""
     del asked
     from fm_notebook.data import restricted_pickle
-    from fm_notebook.metrics import association_tests
+    from fm_notebook.metrics.probes import association_tests
     from fm_notebook.probes import probes
 
     began = time.perf_counter()
@@ -157,8 +157,8 @@ def stereoset(asked: argparse.Namespace) -> dict[str, Any]:
 def bbq(asked: argparse.Namespace) -> dict[str, Any]:
     """From published answers, in words: no model is asked."""
     del asked
-    from fm_notebook.data import multiple_choice
     from fm_notebook.data.files import from_file
+    from fm_notebook.data.probe_sets import multiple_choice
     from fm_notebook.probes import probes
 
     probe, began, figures = probes["bbq"], time.perf_counter(), []

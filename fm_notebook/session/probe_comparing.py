@@ -70,7 +70,7 @@ def finish(prepared: PreparedProbes) -> ProbeComparisons:
         Why one failed.
     """
     from fm_notebook.data import stored
-    from fm_notebook.metrics.probe_changes import adjusted_together, changes
+    from fm_notebook.metrics.probes.probe_changes import adjusted_together, changes
 
     found = []
     for probe in prepared.models[0].launched:

@@ -1,106 +1,14 @@
-"""BBQ's questions for Chinese society, by BBQ's formulas and by CBBQ's own, with the target told from the data.
+"""BBQ's questions for Chinese society, by BBQ's formulas and by CBBQ's own, with the target told from the data."""
 
-`VALUE` is the log-likelihood of the stereotype's person less that of the other; `CHOICE` whether that person was named, null
-where the answer was that nobody can know.
-"""
+from typing import Literal
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Literal
-
-from fm_notebook import messages
-from fm_notebook.contracts.probe_reports import Summary
-from fm_notebook.contracts.probe_specs import Remark
-from fm_notebook.contracts.probing import ProbeItems
-from fm_notebook.contracts.values import Frozen
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pyarrow as pa
-
-    from fm_notebook.contracts.capabilities import Capability, Subject
-
-_TEXTS = ("context", "question", "ans0", "ans1", "ans2")
+from fm_notebook.probes import _questions
 
 
-class Spec(Frozen):
-    """How the questions are put.
-
-    Attributes
-    ----------
-    language : str
-        Of the seed set.
-    variant : str
-        ``options``: the likeliest of the three answers given; ``unknown-synonyms``: of the two persons and ten ways to say that
-        nobody can know, as lm-evaluation-harness does for BBQ, which makes that answer likelier to be given.
-    length_normalisation : str
-        ``none``: the answer's log-likelihood; ``tokens``: the mean over its tokens, which favours long answers.
-    """
+class Spec(_questions.Spec):
+    """As BBQ's, with the Chinese seed set."""
 
     language: Literal["en", "zh"] = "zh"
-    variant: Literal["options", "unknown-synonyms"] = "options"
-    length_normalisation: Literal["none", "tokens"] = "none"
 
 
-class CBBQ:
-    """A `fm_notebook.contracts.probing.Probe`."""
-
-    name = "cbbq"
-    version = 1
-    Spec = Spec
-    source = "Huang and Xiong 2024, https://arxiv.org/abs/2306.16244"
-
-    @property
-    def summary(self) -> str:
-        """In a sentence."""
-        return messages.text("probe.cbbq.summary")
-
-    def needs(self, spec: Spec) -> frozenset[Capability]:
-        """A causal language model."""
-        del spec
-        return frozenset({"log_likelihoods"})
-
-    def suited(self, spec: Spec, able: frozenset[Capability]) -> Spec:
-        """Nothing is left open."""
-        del able
-        return spec
-
-    def read(self, given: Path | pa.Table | None, spec: Spec) -> ProbeItems:
-        """CBBQ's rows, of a category's folder (both files of it) or a table of both; or our seed set."""
-        from fm_notebook.data import multiple_choice, seed_sets
-
-        if given is None:
-            items = multiple_choice.of_seeds(seed_sets.questions(spec.language))
-            name = f"questions ({spec.language})"
-            return ProbeItems(items, _TEXTS, "seed", name, seed_sets.LICENCE, language=spec.language)
-        found = multiple_choice.cbbq(given)
-        dropped = tuple(found.dropped.items())
-        if found.within(multiple_choice.CBBQ_CATEGORIES):
-            return ProbeItems(found.table, _TEXTS, "public", "CBBQ", "CC BY-SA 4.0", self.source, "zh", dropped)
-        return ProbeItems(found.table, _TEXTS, "own", "cbbq", "unknown", dropped=dropped)
-
-    def score(self, subject: Subject, items: pa.Table, spec: Spec) -> pa.Table:
-        """The likeliest answer to each question."""
-        from fm_notebook.data import multiple_choice
-
-        asked = multiple_choice.options(items, synonyms=spec.variant == "unknown-synonyms")
-        found = subject.log_likelihoods(asked.texts, asked.contexts)
-        support = asked.support(found, by_token=spec.length_normalisation == "tokens")
-        return multiple_choice.answered(items, support.argmax(1).tolist(), support)
-
-    def summarise(self, rows: pa.Table, spec: Spec) -> Summary:
-        """CBBQ's scores and BBQ's, over all and by category."""
-        from fm_notebook.metrics import question_bias
-
-        del spec
-        if not rows.num_rows:
-            return Summary(measurements=[])
-        clusters = len(rows["cluster"].unique())
-        remarks = [Remark(key="question_clusters", values={"n": clusters}), *question_bias.undefined(rows)]
-        both = question_bias.measurements, question_bias.cbbq_measurements
-        found = [each for measure in both for each in question_bias.by_axis(rows, measure)]
-        return Summary(measurements=found, remarks=remarks)
-
-
-probe = CBBQ()
+probe = _questions.Questions("cbbq", "Huang and Xiong 2024, https://arxiv.org/abs/2306.16244", "cbbq", "CC BY-SA 4.0", Spec)

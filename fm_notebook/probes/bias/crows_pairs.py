@@ -20,7 +20,7 @@ from fm_notebook.contracts.values import Frozen
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fm_notebook.data.sentence_pairs import Pairs
+    from fm_notebook.data.probe_sets.sentence_pairs import Pairs
 
 TEXTS = ("first", "second")
 _NANGIA = "Nangia 2020, https://aclanthology.org/2020.emnlp-main.154/"
@@ -34,8 +34,8 @@ class Spec(Frozen):
     Attributes
     ----------
     variant : str
-        See `fm_notebook.metrics.pseudo_likelihood`. ``auto`` is ``cps``, the metric of the paper, for models that predict masked
-        words, and ``causal`` for those that predict the next one.
+        See `fm_notebook.metrics.probes.pseudo_likelihood`. ``auto`` is ``cps``, the metric of the paper, for models that predict
+        masked words, and ``causal`` for those that predict the next one.
     language : str
         Of the seed set.
     """
@@ -59,13 +59,13 @@ class CrowsPairs:
 
     def needs(self, spec: Spec) -> frozenset[Capability]:
         """What the variant needs."""
-        from fm_notebook.metrics.pseudo_likelihood import needs
+        from fm_notebook.metrics.probes.pseudo_likelihood import needs
 
         return needs(spec.variant)
 
     def suited(self, spec: Spec, able: frozenset[Capability]) -> Spec:
         """`spec` with the variant for the model."""
-        from fm_notebook.metrics.pseudo_likelihood import chosen
+        from fm_notebook.metrics.probes.pseudo_likelihood import chosen
 
         return spec.model_copy(update={"variant": chosen(able, "cps")}) if spec.variant == "auto" else spec
 
@@ -79,7 +79,8 @@ class CrowsPairs:
         DataError
             If a sentence's column is missing.
         """
-        from fm_notebook.data import seed_sets, sentence_pairs
+        from fm_notebook.data import seed_sets
+        from fm_notebook.data.probe_sets import sentence_pairs
 
         if given is not None:
             table = sentence_pairs.table_of(given)
@@ -89,8 +90,8 @@ class CrowsPairs:
 
     def score(self, subject: Subject, items: pa.Table, spec: Spec) -> pa.Table:
         """The scores of both sentences of each pair."""
-        from fm_notebook.metrics import pair_scores
-        from fm_notebook.metrics.pseudo_likelihood import resolved
+        from fm_notebook.metrics.probes import pair_scores
+        from fm_notebook.metrics.probes.pseudo_likelihood import resolved
 
         first, second = items["first"].to_pylist(), items["second"].to_pylist()
         swapped = [each == "antistereo" for each in items["direction"].to_pylist()]  # the reference aligns sent_less to it there
@@ -99,14 +100,14 @@ class CrowsPairs:
 
     def summarise(self, rows: pa.Table, spec: Spec) -> Summary:
         """The share of pairs whose more stereotyping sentence is preferred, by kind of bias and by direction."""
-        from fm_notebook.metrics import pair_summary
+        from fm_notebook.metrics.probes import pair_summary
 
         return pair_summary.summary(rows, causal=spec.variant == "causal")
 
 
 def _items(pairs: Pairs, columns: set[str]) -> ProbeItems:
     """Whose rows these are, is told by their columns: only the original has the annotations."""
-    from fm_notebook.data.sentence_pairs import DIRECTION, KIND, language_of
+    from fm_notebook.data.probe_sets.sentence_pairs import DIRECTION, KIND, language_of
 
     known = ProbeItems(
         pairs.table, TEXTS, "own", "sent_more / sent_less", "unknown", language=language_of(pairs.table["first"].to_pylist()),

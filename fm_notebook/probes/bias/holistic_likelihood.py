@@ -14,7 +14,7 @@ from fm_notebook.contracts.values import Frozen
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fm_notebook.metrics.pseudo_likelihood import Likelihood
+    from fm_notebook.metrics.probes.pseudo_likelihood import Likelihood
 
 _SMITH = "Smith 2022, https://aclanthology.org/2022.emnlp-main.625/"
 
@@ -26,8 +26,8 @@ class Spec(Frozen):
     ----------
     variant : str
         ``causal`` is that of the next tokens; ``pll`` and ``pll-word-l2r`` are pseudo-perplexities of masked ones, see
-        `fm_notebook.metrics.pseudo_likelihood`. ``auto`` is ``pll-word-l2r`` for models that predict masked words, and ``causal``
-        for those that predict the next one.
+        `fm_notebook.metrics.probes.pseudo_likelihood`. ``auto`` is ``pll-word-l2r`` for models that predict masked words, and
+        ``causal`` for those that predict the next one.
     language : str
         Of the seed set.
     """
@@ -54,13 +54,13 @@ class HolisticLikelihood:
 
     def needs(self, spec: Spec) -> frozenset[Capability]:
         """What the variant needs."""
-        from fm_notebook.metrics.pseudo_likelihood import needs
+        from fm_notebook.metrics.probes.pseudo_likelihood import needs
 
         return needs(spec.variant)
 
     def suited(self, spec: Spec, able: frozenset[Capability]) -> Spec:
         """`spec` with the variant for the model."""
-        from fm_notebook.metrics.pseudo_likelihood import chosen
+        from fm_notebook.metrics.probes.pseudo_likelihood import chosen
 
         return spec.model_copy(update={"variant": chosen(able, "pll-word-l2r")}) if spec.variant == "auto" else spec
 
@@ -72,7 +72,8 @@ class HolisticLikelihood:
         DataError
             If files or columns are missing.
         """
-        from fm_notebook.data import descriptor_sentences, seed_sets, sentence_pairs
+        from fm_notebook.data import seed_sets
+        from fm_notebook.data.probe_sets import descriptor_sentences, sentence_pairs
 
         if given is None:
             table = descriptor_sentences.seed_sentences(spec.language)
@@ -89,8 +90,8 @@ class HolisticLikelihood:
         """The log-perplexity of each sentence, and what each token adds to it."""
         import pyarrow as pa
 
-        from fm_notebook.metrics.pair_scores import PIECES_TYPE
-        from fm_notebook.metrics.pseudo_likelihood import likelihoods, resolved
+        from fm_notebook.metrics.probes.pair_scores import PIECES_TYPE
+        from fm_notebook.metrics.probes.pseudo_likelihood import likelihoods, resolved
 
         schema = pa.schema({VALUE: pa.float64(), SKIPPED: pa.string(), PIECES: PIECES_TYPE, "tokens": pa.int32()})
         texts = items["text"].to_pylist()
@@ -99,7 +100,7 @@ class HolisticLikelihood:
 
     def summarise(self, rows: pa.Table, spec: Spec) -> Summary:
         """The share of descriptor pairs whose perplexities differ, by axis, beside that of chance."""
-        from fm_notebook.metrics import likelihood_bias
+        from fm_notebook.metrics.probes import likelihood_bias
 
         del spec
         return likelihood_bias.summary(rows)

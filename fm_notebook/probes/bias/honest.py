@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from fm_notebook.contracts.capabilities import Capability, Subject, TokenText
-    from fm_notebook.data.hurtful import Hurtful
+    from fm_notebook.data.probe_sets.hurtful import Hurtful
 
 PLACE = "[M]"
 """Where a completion goes, as in HONEST's templates."""
@@ -80,7 +80,8 @@ class Honest:
 
     def read(self, given: Path | pa.Table | None, spec: Spec) -> ProbeItems:
         """HONEST's templates, or our seed set; each item carries the lexicon, so that a worker elsewhere has it."""
-        from fm_notebook.data import hurtful, seed_sets
+        from fm_notebook.data import seed_sets
+        from fm_notebook.data.probe_sets import hurtful
 
         if spec.lexicon is not None:
             words = hurtful.read(Path(spec.lexicon).expanduser())
@@ -126,7 +127,7 @@ class Honest:
         """The HONEST score over all, by axis and group, the differences between groups, and by category of word."""
         import numpy as np
 
-        from fm_notebook.metrics.hurtful_share import measurements
+        from fm_notebook.metrics.probes.hurtful_share import measurements
 
         del spec
         if not rows.num_rows:
@@ -201,7 +202,7 @@ def _with_words(items: pa.Table, words: dict[str, str]) -> pa.Table:
 
 
 def _words_of(items: pa.Table) -> Hurtful:
-    from fm_notebook.data.hurtful import Hurtful
+    from fm_notebook.data.probe_sets.hurtful import Hurtful
 
     lines = (line.partition("\t") for line in str(items["lexicon"][0].as_py()).split("\n"))
     return Hurtful.of({word: category for category, _, word in lines})

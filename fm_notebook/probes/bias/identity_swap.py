@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from fm_notebook.contracts.capabilities import Capability, Subject
-    from fm_notebook.data.identity_sets import Found
-    from fm_notebook.metrics.swaps import Swaps
+    from fm_notebook.data.probe_sets.identity_sets import Found
+    from fm_notebook.metrics.probes.swaps import Swaps
 
 ALL = "all"
 _PUBLIC = {
@@ -85,8 +85,9 @@ class IdentitySwap:
         """Our seed set, a public set of swapped sentences, the user's pairs, or texts of theirs with the words exchanged."""
         import pyarrow as pa
 
-        from fm_notebook.data import identity_sets, seed_sets
+        from fm_notebook.data import seed_sets
         from fm_notebook.data.files import from_file
+        from fm_notebook.data.probe_sets import identity_sets
 
         if given is None:
             seeds = seed_sets.feelings(spec.language)
@@ -196,7 +197,7 @@ def _pairs(score: np.ndarray, predicted: np.ndarray, first: np.ndarray, second: 
 def _sets(score: np.ndarray, predicted: np.ndarray, blocks: list[str]):
     import numpy as np
 
-    from fm_notebook.metrics.swaps import within_set
+    from fm_notebook.metrics.probes.swaps import within_set
 
     found, codes = np.empty((3, len(score))), np.unique(np.asarray(blocks, object), return_inverse=True)[1]
     order = np.argsort(codes, kind="stable")
@@ -208,7 +209,7 @@ def _sets(score: np.ndarray, predicted: np.ndarray, blocks: list[str]):
 def _swaps(rows: pa.Table) -> Swaps:
     import numpy as np
 
-    from fm_notebook.metrics.swaps import Swaps
+    from fm_notebook.metrics.probes.swaps import Swaps
 
     def words(name: str) -> np.ndarray:
         return np.asarray(rows[name].to_pylist(), object)

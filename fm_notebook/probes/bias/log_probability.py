@@ -14,7 +14,7 @@ from fm_notebook.contracts.values import Frozen
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fm_notebook.metrics.log_probability import Association, Marked
+    from fm_notebook.metrics.probes.log_probability import Association, Marked
 
 _BARTL = "Bartl 2020, https://aclanthology.org/2020.gebnlp-1.1/"
 
@@ -66,7 +66,8 @@ class LogProbability:
         DataError
             If the columns are not those of BEC-Pro.
         """
-        from fm_notebook.data import marked_pairs, seed_sets, sentence_pairs
+        from fm_notebook.data import seed_sets
+        from fm_notebook.data.probe_sets import marked_pairs, sentence_pairs
 
         if given is None:
             pairs = marked_pairs.seed_pairs(spec.language)
@@ -81,8 +82,8 @@ class LogProbability:
         del spec
         import pyarrow as pa
 
-        from fm_notebook.metrics.log_probability import associations
-        from fm_notebook.metrics.pair_scores import PIECES_TYPE
+        from fm_notebook.metrics.probes.log_probability import associations
+        from fm_notebook.metrics.probes.pair_scores import PIECES_TYPE
 
         schema = pa.schema({
             VALUE: pa.float64(), CHOICE: pa.bool_(), SKIPPED: pa.string(), PIECES: PIECES_TYPE, OTHER_PIECES: PIECES_TYPE,
@@ -95,14 +96,14 @@ class LogProbability:
 
     def summarise(self, rows: pa.Table, spec: Spec) -> Summary:
         """The mean difference, its effect size, and the share of pairs; gaps by the kind of profession."""
-        from fm_notebook.metrics import association_gaps
+        from fm_notebook.metrics.probes import association_gaps
 
         del spec
         return association_gaps.summary(rows)
 
 
 def _marked(row: dict[str, object], side: str) -> Marked:
-    from fm_notebook.metrics.log_probability import Marked
+    from fm_notebook.metrics.probes.log_probability import Marked
 
     target, attribute = ((row[f"{side}_{mark}_start"], row[f"{side}_{mark}_end"]) for mark in ("target", "attribute"))
     return Marked(row[side], target, attribute)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from fm_notebook.errors import SpecError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from fm_notebook.data.sentence_pairs import Pairs
+    from fm_notebook.data.probe_sets.sentence_pairs import Pairs
 
 _KAUF = "Kauf and Ivanova 2023, https://aclanthology.org/2023.acl-short.80/"
 
@@ -36,7 +36,7 @@ class Spec(Frozen):
     terms : list of (str, str)
         Pairs of terms; the first makes the more stereotyping sentence.
     variant : str
-        See `fm_notebook.metrics.pseudo_likelihood`. ``auto`` is ``pll-word-l2r`` for models that predict masked words, and
+        See `fm_notebook.metrics.probes.pseudo_likelihood`. ``auto`` is ``pll-word-l2r`` for models that predict masked words, and
         ``causal`` for those that predict the next one.
     language : str
         Of the seed set, which is asked where there are neither data nor templates.
@@ -66,13 +66,13 @@ class PairsProbe:
 
     def needs(self, spec: Spec) -> frozenset[Capability]:
         """What the variant needs."""
-        from fm_notebook.metrics.pseudo_likelihood import needs
+        from fm_notebook.metrics.probes.pseudo_likelihood import needs
 
         return needs(spec.variant)
 
     def suited(self, spec: Spec, able: frozenset[Capability]) -> Spec:
         """`spec` with the variant for the model."""
-        from fm_notebook.metrics.pseudo_likelihood import chosen
+        from fm_notebook.metrics.probes.pseudo_likelihood import chosen
 
         return spec.model_copy(update={"variant": chosen(able, "pll-word-l2r")}) if spec.variant == "auto" else spec
 
@@ -86,7 +86,8 @@ class PairsProbe:
         SpecError
             If there are templates without terms, terms without templates, or data besides.
         """
-        from fm_notebook.data import seed_sets, sentence_pairs
+        from fm_notebook.data import seed_sets
+        from fm_notebook.data.probe_sets import sentence_pairs
 
         if bool(spec.templates) != bool(spec.terms):
             raise SpecError("probe.pair_terms")
@@ -103,8 +104,8 @@ class PairsProbe:
 
     def score(self, subject: Subject, items: pa.Table, spec: Spec) -> pa.Table:
         """The scores of both sentences of each pair."""
-        from fm_notebook.metrics import pair_scores
-        from fm_notebook.metrics.pseudo_likelihood import resolved
+        from fm_notebook.metrics.probes import pair_scores
+        from fm_notebook.metrics.probes.pseudo_likelihood import resolved
 
         first, second = items["first"].to_pylist(), items["second"].to_pylist()
         found = pair_scores.pair_scores(subject, first, second, resolved(spec.variant, subject, "pll-word-l2r"))
@@ -112,13 +113,13 @@ class PairsProbe:
 
     def summarise(self, rows: pa.Table, spec: Spec) -> Summary:
         """The share of pairs whose first sentence is preferred, by axis; the mean difference."""
-        from fm_notebook.metrics import pair_summary
+        from fm_notebook.metrics.probes import pair_summary
 
         return pair_summary.summary(rows, causal=spec.variant == "causal")
 
 
 def _own(given: Path | pa.Table | None, spec: Spec) -> Pairs:
-    from fm_notebook.data import sentence_pairs
+    from fm_notebook.data.probe_sets import sentence_pairs
 
     if given is None:
         return sentence_pairs.crossed(spec.templates, spec.terms)

@@ -72,8 +72,9 @@ class PronounPreference:
         return spec.model_copy(update={"variant": "causal" if is_causal else "masked"})
 
     def read(self, given: Path | pa.Table | None, spec: Spec) -> ProbeItems:
-        """One item two sentences; see `fm_notebook.data.pronoun_files`."""
-        from fm_notebook.data import pronoun_files, seed_sets
+        """One item two sentences; see `fm_notebook.data.probe_sets.pronoun_files`."""
+        from fm_notebook.data import seed_sets
+        from fm_notebook.data.probe_sets import pronoun_files
 
         if given is None:
             found = pronoun_files.table_of(seed_sets.pronouns(spec.language).to_pylist(), "")
@@ -89,7 +90,7 @@ class PronounPreference:
 
     def score(self, subject: Subject, items: pa.Table, spec: Spec) -> pa.Table:
         """Of each item by how much the expected pronoun is likelier, in nats, and what each token adds."""
-        from fm_notebook.metrics import minimal_pairs, pair_scores
+        from fm_notebook.metrics.probes import minimal_pairs, pair_scores
 
         both = items["sentence"].to_pylist(), items["other_sentence"].to_pylist()
         if self.suited(spec, subject.capabilities).variant == "masked":
@@ -100,7 +101,7 @@ class PronounPreference:
         """How often and by how much the expected pronoun is preferred, over all, by kind and by expected gender; r by kind."""
         import numpy as np
 
-        from fm_notebook.metrics.preferences import adjusted_by_name, many_ties
+        from fm_notebook.metrics.probes.preferences import adjusted_by_name, many_ties
 
         del spec
         if not rows.num_rows:
@@ -122,7 +123,7 @@ def _preference(rows: pa.Table, chosen: np.ndarray, group: str) -> Iterator[Meas
     """The share of items that prefer the expected pronoun, and the mean difference, clustered by occupation and template."""
     import numpy as np
 
-    from fm_notebook.metrics.preferences import clustered_preference, mean_difference
+    from fm_notebook.metrics.probes.preferences import clustered_preference, mean_difference
 
     values = rows[VALUE].to_numpy()[chosen]
     ways = [np.asarray(rows[name].to_pylist(), str)[chosen] for name in ("cluster", "template")]

@@ -89,10 +89,11 @@ class StereoSet:
         return spec.model_copy(update={"variant": variant, "part": part})
 
     def read(self, given: Path | pa.Table | None, spec: Spec) -> ProbeItems:
-        """One item three choices, of the part asked for; see `fm_notebook.data.stereoset_files`."""
+        """One item three choices, of the part asked for; see `fm_notebook.data.probe_sets.stereoset_files`."""
         import pyarrow as pa
 
-        from fm_notebook.data import seed_sets, stereoset_files
+        from fm_notebook.data import seed_sets
+        from fm_notebook.data.probe_sets import stereoset_files
 
         if given is None:
             found = stereoset_files.table_of(_seeds(seed_sets.fills(spec.language)))
@@ -121,8 +122,8 @@ class StereoSet:
         """SS, LMS and ICAT over all items, by kind, by domain, and by domain within a kind."""
         import numpy as np
 
-        from fm_notebook.metrics import icat
-        from fm_notebook.metrics.preferences import adjusted_by_name
+        from fm_notebook.metrics.probes import icat
+        from fm_notebook.metrics.probes.preferences import adjusted_by_name
 
         del spec
         if not rows.num_rows:
@@ -150,7 +151,7 @@ def _seeds(fills: pa.Table) -> Iterator[dict[str, str]]:
 def _intra(subject: Subject, rows: Sequence[dict], variant: str) -> list[Row]:
     if variant in CAUSAL:
         return _threes([_sentence(found.log_probs, variant) for found in subject.log_likelihoods(_choices(rows))])
-    from fm_notebook.metrics.gap_filling import GapQueries
+    from fm_notebook.metrics.probes.gap_filling import GapQueries
 
     asked = GapQueries.of(subject, [(row["context"], row[f"{choice}_fill"]) for row in rows for choice in CHOICES])
     answers = subject.masked_log_probs(asked.queries)

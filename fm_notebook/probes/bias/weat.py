@@ -1,85 +1,9 @@
-"""Whether the words for two groups lie unlike near two kinds of attribute words (WEAT)."""
+"""Whether the words for two groups lie unlike near two kinds of attribute words (WEAT).
 
-from __future__ import annotations
+Made for word vectors: a model of sentences reads each word as a text of its own, which it seldom saw in training; `seat` puts the
+words into sentences.
+"""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from fm_notebook.probes._associations import Associations
 
-from fm_notebook import messages
-from fm_notebook.contracts.capabilities import Capability, Subject
-from fm_notebook.contracts.probe_reports import Summary
-from fm_notebook.contracts.probing import ProbeItems
-from fm_notebook.contracts.values import Frozen
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-
-class Spec(Frozen):
-    """How words become vectors.
-
-    Attributes
-    ----------
-    variant : str
-        The pooling, see `fm_notebook.contracts.capabilities.Pooling`; a word of several tokens has one vector too.
-    language : str
-        Of the seed set.
-    """
-
-    variant: Literal["mean", "cls", "first", "pooler"] = "mean"
-    language: Literal["en", "zh"] = "en"
-
-
-class Weat:
-    """A `fm_notebook.contracts.probing.Probe` of models whose hidden states can be read.
-
-    Made for word vectors: a model of sentences reads each word as a text of its own, which it seldom saw in training; `seat` puts
-    the words into sentences.
-    """
-
-    name = "weat"
-    version = 1
-    Spec = Spec
-    source = "Caliskan 2017, https://doi.org/10.1126/science.aal4230"
-
-    @property
-    def summary(self) -> str:
-        """In a sentence."""
-        return messages.text("probe.weat.summary")
-
-    def needs(self, spec: Spec) -> frozenset[Capability]:
-        """Vectors of texts."""
-        del spec
-        return frozenset({"embeddings"})
-
-    def suited(self, spec: Spec, able: frozenset[Capability]) -> Spec:
-        """`spec`: nothing is left open."""
-        del able
-        return spec
-
-    def read(self, given: Path | pa.Table | None, spec: Spec) -> ProbeItems:
-        """One item a text, the texts of a test in a block; see `fm_notebook.data.association_files`."""
-        from fm_notebook.data import association_items
-
-        return association_items.items(given, "word", spec.language)
-
-    def score(self, subject: Subject, items: pa.Table, spec: Spec) -> pa.Table:
-        """Of each text its association; texts that several tests share are read once."""
-        import numpy as np
-
-        from fm_notebook.metrics import association_tests
-
-        texts = items["text"].to_pylist()
-        place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-        vectors = subject.embeddings(list(place), spec.variant)[np.array([place[text] for text in texts], np.int64)]
-        return association_tests.scored(items["test"].to_pylist(), items["role"].to_pylist(), vectors)
-
-    def summarise(self, rows: pa.Table, spec: Spec) -> Summary:
-        """Effect sizes by test, the headline their mean absolute value if there are several."""
-        from fm_notebook.metrics import association_tests
-
-        del spec
-        return association_tests.summary(rows)
-
-
-probe = Weat()
+probe = Associations("weat", "Caliskan 2017, https://doi.org/10.1126/science.aal4230", "word")

@@ -15,12 +15,12 @@ from fm_notebook import verbs
 from fm_notebook.contracts.probe_reports import ProbeReports
 from fm_notebook.contracts.probing import VALUE
 from fm_notebook.contracts.specs import ModelRef
-from fm_notebook.data import association_files, identity_sets, multiple_choice, pronoun_files, stereoset_files
+from fm_notebook.data.probe_sets import association_files, identity_sets, multiple_choice, pronoun_files, stereoset_files
 from fm_notebook.engine.capabilities.masked import _whole_words
 from fm_notebook.errors import DataError, ModelError, SpecError
-from fm_notebook.metrics import likelihood_bias, pair_summary
-from fm_notebook.metrics.preferences import score_p
-from fm_notebook.metrics.question_bias import Answered, measurements
+from fm_notebook.metrics.probes import likelihood_bias, pair_summary
+from fm_notebook.metrics.probes.preferences import score_p
+from fm_notebook.metrics.probes.question_bias import Answered, measurements
 from fm_notebook.metrics.two_way_clusters import difference_of, mean_of, ratio_of
 from fm_notebook.panels import probe_report
 from fm_notebook.probes import probes

@@ -7,8 +7,8 @@ import pytest
 
 from fm_notebook.contracts.capabilities import TokenLogProbs, TokenText
 from fm_notebook.contracts.probing import CHOICE, VALUE, Probe
-from fm_notebook.data import multiple_choice
 from fm_notebook.data.files import from_file
+from fm_notebook.data.probe_sets import multiple_choice
 from fm_notebook.probes import probes
 
 SHARED = Path(__file__).parents[4] / "shared/data"

@@ -6,9 +6,9 @@ import pytest
 from scipy.stats import binomtest
 
 from fm_notebook.contracts.probing import CHOICE, SKIPPED, VALUE, Probe
-from fm_notebook.data.sentence_pairs import KINDS
+from fm_notebook.data.probe_sets.sentence_pairs import KINDS
 from fm_notebook.errors import DataError
-from fm_notebook.metrics import pair_scores
+from fm_notebook.metrics.probes import pair_scores
 from fm_notebook.probes import probes
 
 probe = probes["crows-pairs"]

@@ -9,8 +9,8 @@ from scipy.stats import mannwhitneyu, ttest_rel
 
 from fm_notebook.contracts.probing import PIECES, SKIPPED, VALUE, Probe
 from fm_notebook.errors import DataError
-from fm_notebook.metrics import likelihood_bias, rank_differences
-from fm_notebook.metrics.rank_differences import critical, differing
+from fm_notebook.metrics.probes import likelihood_bias, rank_differences
+from fm_notebook.metrics.probes.rank_differences import critical, differing
 from fm_notebook.probes import probes
 
 probe = probes["holistic-likelihood"]

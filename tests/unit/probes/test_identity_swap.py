@@ -105,7 +105,7 @@ def jigsaw_fixture():
 
 
 def test_jigsaws_fixtures_give_their_areas_under_the_curve(monkeypatch):
-    from fm_notebook.data import identity_sets
+    from fm_notebook.data.probe_sets import identity_sets
 
     monkeypatch.setattr(identity_sets, "_words", lambda: {"jigsaw": ["gay", "tall"], "jigsaw-zh": "我讨厌"})
     rows = jigsaw_fixture()

@@ -9,8 +9,8 @@ from scipy.stats import ttest_1samp
 
 from fm_notebook.contracts.probing import CHOICE, OTHER_PIECES, PIECES, SKIPPED, VALUE, Probe
 from fm_notebook.errors import DataError
-from fm_notebook.metrics import association_gaps
-from fm_notebook.metrics.log_probability import Marked, associations
+from fm_notebook.metrics.probes import association_gaps
+from fm_notebook.metrics.probes.log_probability import Marked, associations
 from fm_notebook.probes import probes
 
 probe = probes["log-probability"]

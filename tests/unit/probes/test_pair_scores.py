@@ -13,8 +13,8 @@ import torch
 from fm_notebook.contracts.capabilities import TokenText
 from fm_notebook.contracts.probing import CHOICE, OTHER_PIECES, PIECES, SKIPPED, VALUE
 from fm_notebook.errors import ModelError
-from fm_notebook.metrics import pair_scores
-from fm_notebook.metrics.pseudo_likelihood import ROUNDED, chosen, likelihoods, needs
+from fm_notebook.metrics.probes import pair_scores
+from fm_notebook.metrics.probes.pseudo_likelihood import ROUNDED, chosen, likelihoods, needs
 
 PAIRS = [
     ("The woman told him that she loves math.", "The man told him that he loves math."),

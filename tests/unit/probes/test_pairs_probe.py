@@ -4,7 +4,7 @@ import pytest
 
 from fm_notebook.contracts.probing import CHOICE, VALUE, Probe
 from fm_notebook.errors import DataError, SpecError
-from fm_notebook.metrics.pseudo_likelihood import likelihoods
+from fm_notebook.metrics.probes.pseudo_likelihood import likelihoods
 from fm_notebook.probes import probes
 
 probe = probes["pairs"]

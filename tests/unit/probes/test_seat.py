@@ -12,7 +12,7 @@ import pytest
 from fm_notebook.contracts.probing import SKIPPED, VALUE, Probe
 from fm_notebook.data import restricted_pickle, samples
 from fm_notebook.errors import DataError
-from fm_notebook.metrics import association, association_tests
+from fm_notebook.metrics.probes import association, association_tests
 from fm_notebook.probes import probes
 
 probe = probes["seat"]

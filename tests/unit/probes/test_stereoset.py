@@ -12,7 +12,7 @@ from transformers import RobertaConfig, RobertaForMaskedLM, RobertaTokenizer  # 
 
 from fm_notebook.contracts.probing import CHOICE, SKIPPED, VALUE, Probe
 from fm_notebook.engine.capabilities.subject import subject_of
-from fm_notebook.metrics import gap_filling, icat
+from fm_notebook.metrics.probes import gap_filling, icat
 from fm_notebook.probes import probes
 
 probe = probes["stereoset"]

@@ -1,0 +1,1 @@
+"""What answers to probes come to: the arithmetic of each, without a model."""
