@@ -14,6 +14,8 @@ from fm_notebook.metrics.probes.pair_summary import Choices
 from fm_notebook.metrics.probes.preferences import adjusted_by_name, many_ties, mean_difference
 from fm_notebook.metrics.resampling import resampled_sums
 
+FEWEST_CLUSTERS = 10
+"""Below it the bootstrap of an effect size covers far less than it says, and there is no interval."""
 BALANCED = "balanced"
 """Kind of a pair of whose attribute no stereotype is told; its first sentence names the first group."""
 
@@ -70,8 +72,10 @@ def _of_group(rows: pa.Table, group: str, seed: int) -> Iterator[Measurement]:
 
 
 def _drawn(first: np.ndarray, second: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarray:
-    """Effect sizes of resampled clusters that have one."""
+    """Effect sizes of resampled clusters that have one; none for fewer than `FEWEST_CLUSTERS`."""
     codes = np.unique(clusters, return_inverse=True)[1]
+    if codes.max() + 1 < FEWEST_CLUSTERS:
+        return np.zeros(0)
     each = np.column_stack([np.ones(len(first)), first, second, first**2, second**2])
     sums = np.zeros((codes.max() + 1, 5))
     np.add.at(sums, codes, each)

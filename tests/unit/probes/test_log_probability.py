@@ -230,3 +230,15 @@ def test_examples_computed_by_hand():
 
 def test_no_spread_has_no_effect_size():
     assert np.isnan(association_gaps.effect_size(np.ones(3), np.zeros(3)))
+
+
+def test_an_effect_size_of_few_clusters_has_no_interval():
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(0.4, 1, 60), rng.normal(0, 1, 60)
+    few, enough = ([f"t{i % n}" for i in range(60)] for n in (9, 10))
+    sizes = [
+        get(probe.summarise(answered(first, second, cluster=each, term=each), Spec()), "association_effect_size")
+        for each in (few, enough)
+    ]
+    assert sizes[0].interval is None
+    assert sizes[1].interval is not None
