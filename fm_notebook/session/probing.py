@@ -5,32 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from fm_notebook import messages
-from fm_notebook.contracts import abilities
 from fm_notebook.contracts import fields as field_words
 from fm_notebook.contracts.capabilities import Capability
 from fm_notebook.contracts.probe_reports import ProbeReport, ProbeReports
 from fm_notebook.contracts.probe_specs import ItemFacts, ProbeSpec
 from fm_notebook.contracts.results import DataFacts
-from fm_notebook.contracts.specs import FinetuneSpec, ModelRef
 from fm_notebook.errors import FMError, ModelError, SpecError, did_you_mean
 from fm_notebook.jobs.placement import Where
 from fm_notebook.probes import probes
-from fm_notebook.session import binding, launch, models, probe_items, settings, store
+from fm_notebook.session import launch, probe_items
 from fm_notebook.session.binding import Bound
 from fm_notebook.session.evaluating import finished, with_model
 from fm_notebook.session.given import Assigned, Faults, Fields
 from fm_notebook.session.job import Job
 from fm_notebook.session.launch import Launched
+from fm_notebook.session.probed import OURS, Probed, probed
 
 ITEMS = "probe"
 """Role of a probe's items among the tables of its folder: ``data/probe.arrow``."""
-OURS = ("tokenizer", "limit", "seed", "precision", "device", "trust_remote_code", "allow_pickle")
-"""Fields that every probe has; all others are the probes' own."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ def prepare_probes(
     """
     launch.placed(on, "probe")
     asked = _asked(names, fields)
-    subject = _subject(with_model(fields, on))
+    subject = probed(with_model(fields, on))
     chosen, unfit = _fitting(asked, subject, fields)
     prepared = {name: _bound(subject, name, spec, fields, is_named=asked[name]) for name, spec in chosen.items()}
     parent, called = launch.home_of(subject.model) / "probes", Path(subject.run).name if subject.run else subject.model.source
@@ -100,18 +96,6 @@ def report_of(launched: Launched) -> ProbeReport:
     return finished(launched.job, lambda progress: progress.probe)
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """What is probed: the model, what it is able to (None: not known before it is loaded), and whose head it borrows."""
-
-    model: ModelRef
-    run: str
-    able: frozenset[Capability] | None
-    head_of: ModelRef | None
-    values: Mapping[str, Any]
-    live: Mapping[str, Any]
-
-
 def _asked(names: Sequence[str], fields: Fields) -> dict[str, bool]:
     """The probes asked for, in their order, and whether each was named itself.
 
@@ -134,52 +118,7 @@ def _asked(names: Sequence[str], fields: Fields) -> dict[str, bool]:
     return dict(sorted(found.items(), key=lambda each: not each[1]))
 
 
-def _subject(given: Fields) -> _Subject:
-    collect = Faults(given)
-    live: dict[str, Any] = {}
-    model = collect.attempt("model", lambda: binding.model_of("model", given["model"], live))
-    run = store.lookup(str(Path(model.location).parent)) if model and model.kind == "run" else None
-    values: dict[str, Any] = {}
-    if run and isinstance(run.spec, FinetuneSpec):
-        values = {name: getattr(run.spec, name) for name in ("device", "trust_remote_code", "allow_pickle")}
-    given = settings.below(given, ProbeSpec, but=set(ProbeSpec.model_fields) - {"device"} | set(values))
-    collect.take(given)
-    values |= {name: given[name].value for name in OURS if name in given and name != "tokenizer"}
-    if "tokenizer" in given and given["tokenizer"].value is not None:
-        values["tokenizer"] = collect.attempt("tokenizer", lambda: binding.model_of("tokenizer", given["tokenizer"], live))
-    elif "model" in live:
-        values["tokenizer"] = collect.attempt(
-            "model", lambda: models.tokenizer_of(live["model"], source=given["model"].reference, line=given["model"].line)
-        )
-    collect.raise_all()
-    assert model is not None
-    able = _able(model, live.get("model"))
-    head_of = _head_of(run.spec, able) if run and able is not None else None
-    if head_of is not None and able is not None:
-        able |= abilities.MASKED_WORDS
-    return _Subject(model, str(run.path) if run else "", able, head_of, values, live)
-
-
-def _able(model: ModelRef, live: Any = None) -> frozenset[Capability] | None:
-    """What the model can do, told from its configuration; None where that is not on this machine yet."""
-    if model.file:
-        return abilities.GGUF
-    facts = live.config.to_dict() | {"architectures": [type(live).__name__]} if live is not None else models.config(model)
-    found = abilities.able(facts) if facts else None
-    if found and live is None and "next_sentence" in found and models.holds(model, "seq_relationship") is False:
-        found -= {"next_sentence"}  # BERT that was tuned for masked words is saved without that head
-    return found
-
-
-def _head_of(spec: Any, able: frozenset[Capability]) -> ModelRef | None:
-    """The model that a classifier was tuned from, if it has a head for masked words, which the classifier has lost."""
-    if not isinstance(spec, FinetuneSpec) or "masked_log_probs" in able or spec.model.kind == "value":
-        return None
-    base = _able(spec.model)
-    return spec.model if base and "masked_log_probs" in base else None
-
-
-def _fitting(asked: Mapping[str, bool], subject: _Subject, fields: Fields) -> tuple[dict[str, BaseModel], dict[str, str]]:
+def _fitting(asked: Mapping[str, bool], subject: Probed, fields: Fields) -> tuple[dict[str, BaseModel], dict[str, str]]:
     """The specs of the probes that fit, and of a family's others why they do not.
 
     Raises
@@ -213,7 +152,7 @@ def _fitting(asked: Mapping[str, bool], subject: _Subject, fields: Fields) -> tu
     return chosen, unfit
 
 
-def _refuse(name: str, lacking: Sequence[Capability], subject: _Subject, fields: Fields) -> None:
+def _refuse(name: str, lacking: Sequence[Capability], subject: Probed, fields: Fields) -> None:
     fitting = [each for each in probes if subject.able and probes[each].needs(_plain_spec(each, subject)) <= subject.able]
     raise ModelError(
         "probe.unfit", line=fields["model"].line, probe=name, model=subject.model.source, what=_in_words(lacking),
@@ -221,7 +160,7 @@ def _refuse(name: str, lacking: Sequence[Capability], subject: _Subject, fields:
     )  # fmt: skip
 
 
-def _plain_spec(name: str, subject: _Subject) -> BaseModel:
+def _plain_spec(name: str, subject: Probed) -> BaseModel:
     return probes[name].suited(probes[name].Spec(), subject.able or frozenset())
 
 
@@ -261,7 +200,7 @@ def _spec_of(name: str, fields: Fields) -> BaseModel:
     raise SpecError(faults=faults)
 
 
-def _bound(subject: _Subject, name: str, spec: BaseModel, fields: Fields, *, is_named: bool) -> Bound:
+def _bound(subject: Probed, name: str, spec: BaseModel, fields: Fields, *, is_named: bool) -> Bound:
     from fm_notebook.data.fingerprint import fingerprint
 
     probe = probes[name]
