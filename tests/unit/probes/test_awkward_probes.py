@@ -121,6 +121,7 @@ def test_a_limit_or_a_seed_that_is_none_is_refused_in_words(tiny, wrong):
         asked(tiny, "crows-pairs", **wrong)
 
 
+@pytest.mark.slow
 def test_of_a_family_with_a_limit_what_cannot_be_divided_is_asked_whole(tiny):
     found = asked(tiny, "bias", limit=20).launched
     limits = {name: each.job.jobfolder.spec.limit for name, each in found.items()}
@@ -139,6 +140,7 @@ def test_bert_that_was_saved_without_its_head_for_pairs_is_asked_about_sentences
     assert held == [False, True, None]
 
 
+@pytest.mark.slow
 def test_one_probe_that_fails_does_not_take_the_reports_of_the_others_with_it(tiny, monkeypatch):
     crows = type(probes["crows-pairs"])
 
