@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from fm_notebook.contracts.protocols import Command
-from fm_notebook.engine import memory, precision
+from fm_notebook.engine import determinism, memory, precision
 from fm_notebook.engine.randomness import uniform
 from fm_notebook.errors import JobFailed, ModelError
 from fm_notebook.jobs.placement import PEER_LOST, STORE
@@ -137,12 +137,14 @@ def join(asked: str) -> World:
     ModelError
         If there are fewer GPUs than processes, or the device is one that cannot be shared out.
     """
-    device = precision.choose_device(asked)
+    device = precision.find_device(asked)
     _refuse_one_device(asked, device)
     accelerate = _accelerate(device)
     state = accelerate.PartialState(cpu=device.type == "cpu", backend="gloo" if device.type == "cpu" else None, **_meeting())
     control = torch.distributed.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
     own = device if device.type == "cpu" else state.device  # accelerate numbers CPUs too
+    if own.type == "cuda":
+        determinism.prepare(own)
     return World(state.process_index, state.num_processes, own, control)
 
 

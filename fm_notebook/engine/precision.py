@@ -22,7 +22,15 @@ WORTH_IT = 1.3
 
 
 def choose_device(asked: str) -> torch.device:
-    """The device called `asked`; ``auto`` is the first of cuda, mps and cpu that is there.
+    """The device called `asked`, see `find_device`, ready for products that repeat their bits."""
+    device = find_device(asked)
+    if device.type == "cuda":
+        determinism.prepare(device)
+    return device
+
+
+def find_device(asked: str) -> torch.device:
+    """The device called `asked`; ``auto`` is the first of cuda, mps and cpu that is there. Nothing is done on it.
 
     Raises
     ------
@@ -33,9 +41,7 @@ def choose_device(asked: str) -> torch.device:
     device = torch.device(("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu") if asked == "auto" else asked)
     there = {"cpu": True, "mps": mps, "cuda": (device.index or 0) < torch.cuda.device_count()}
     if not there[device.type]:
-        raise ModelError("engine.no_device", device=asked, chosen=str(choose_device("auto")))
-    if device.type == "cuda":
-        determinism.prepare(device)
+        raise ModelError("engine.no_device", device=asked, chosen=str(find_device("auto")))
     return device
 
 
