@@ -69,6 +69,11 @@ class Summary(Frozen):
     measurements: list[Measurement]
     remarks: list[Remark] = Field(default_factory=list)
 
+    @property
+    def main(self) -> Measurement | None:
+        """The headline; None if nothing could be measured."""
+        return next((each for each in self.measurements if each.is_main), next(iter(self.measurements), None))
+
 
 class ProbeReport(Frozen):
     """What one probe found in one model.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
@@ -56,3 +57,17 @@ class ProbeSpec(Frozen):
     device: Device = "auto"
     trust_remote_code: bool = False
     allow_pickle: bool = False
+
+
+LOOKS = ("every", "items", "data")
+"""Fields of a probe in ``probe_every`` that are of the look; the others are the probe's own."""
+
+
+def items_of_look(probe: str) -> str:
+    """Name, without ending, of the file in ``data/`` with the items that `probe` is asked at every look."""
+    return f"probe-{probe}"
+
+
+def own_fields(look: Mapping[str, Any]) -> dict[str, Any]:
+    """The probe's own fields of one in ``probe_every``."""
+    return {name: value for name, value in look.items() if name not in LOOKS}

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
 from fm_notebook.contracts.adapters import LoraSpec, PromptTuningSpec
-from fm_notebook.contracts.probe_specs import ProbeSpec, Remark  # noqa: F401 - TEMPORARY
+from fm_notebook.contracts.probe_specs import ProbeSpec
 from fm_notebook.contracts.references import DataRef, ModelRef
 from fm_notebook.contracts.values import (
     Column,

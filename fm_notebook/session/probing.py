@@ -144,7 +144,7 @@ def _fitting(asked: Mapping[str, bool], subject: Probed, fields: Fields) -> tupl
         elif is_named:
             collect.attempt("probe", lambda name=name, lacking=lacking: _refuse(name, lacking, subject, fields))
         else:
-            unfit[name] = messages.text("probe.lacks", what=_in_words(lacking))
+            unfit[name] = _in_words(lacking)
     collect.raise_all()
     if not chosen:
         name, why = next(iter(unfit.items()))

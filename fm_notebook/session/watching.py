@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from fm_notebook.contracts import fields
 from fm_notebook.contracts.capabilities import Capability
+from fm_notebook.contracts.probe_specs import LOOKS, items_of_look, own_fields
 from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.errors import Fault, SpecError, did_you_mean
 from fm_notebook.probes import probes
@@ -24,7 +25,6 @@ ABLE: Mapping[str, frozenset[Capability]] = {
     "text-generation": frozenset({"log_likelihoods", "generate", "embeddings", "attentions"}),
 }
 """What the model is able to while it is trained for a task."""
-_OURS = ("every", "items", "data")
 
 
 def checked(given: Any, task: str, line: int | None) -> Any:
@@ -61,18 +61,15 @@ def tables(spec: FinetuneSpec) -> dict[str, Any]:
         assert isinstance(limit, int)
         items, _ = probe_items.read(probe, spec_of(name, own), Assigned(own.get("data")))
         table = probe_items.checked(items, name, None)
-        found[table_name(name)] = table if "block" in table.column_names else probe_items.limited(table, limit, spec.seed, name)
+        found[items_of_look(name)] = (
+            table if "block" in table.column_names else probe_items.limited(table, limit, spec.seed, name)
+        )
     return found
-
-
-def table_name(probe: str) -> str:
-    """Of the file that holds the items of `probe`."""
-    return f"probe-{probe}"
 
 
 def spec_of(name: str, own: Mapping[str, Any]) -> BaseModel:
     """The probe's own spec, of what is written for it."""
-    return probes[name].Spec.model_validate({field: value for field, value in own.items() if field not in _OURS})
+    return probes[name].Spec.model_validate(own_fields(own))
 
 
 def _written(name: str, own: dict[str, Any], task: str, line: int | None) -> dict[str, Any]:
@@ -92,7 +89,7 @@ def _written(name: str, own: dict[str, Any], task: str, line: int | None) -> dic
     if not probes[name].needs(spec) <= able:
         fitting = [each for each in probes if probes[each].needs(probes[each].suited(probes[each].Spec(), able)) <= able]
         raise SpecError("probe.unfit_for_task", line=line, probe=name, task=task, fitting=", ".join(fitting) or "–")
-    return {field: own[field] for field in _OURS if field in own} | spec.model_dump(mode="json")
+    return {field: own[field] for field in LOOKS if field in own} | spec.model_dump(mode="json")
 
 
 def _faults(error: ValidationError, kind: type[BaseModel], name: str, own: Mapping[str, Any], line: int | None) -> list[Fault]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.capabilities import Subject
+from fm_notebook.contracts.probe_specs import items_of_look, own_fields
 from fm_notebook.contracts.probing import SKIPPED, Probe
 from fm_notebook.contracts.specs import FinetuneSpec
 from fm_notebook.data import stored
@@ -17,7 +18,6 @@ from fm_notebook.engine.capabilities.subject import subject_of
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.probes import probes
 
-_OURS = ("every", "items", "data")
 Look = Callable[[int, float], Iterator[ev.Event]]
 
 
@@ -32,7 +32,7 @@ def looks(folder: JobFolder, spec: FinetuneSpec, model: Any, tokenizer: Any) -> 
         subject = subject_of(model, tokenizer, name=spec.model.source)
         for name, own in due:
             yield ev.PhaseBegan(phase="probing")
-            items = stored.load(folder.data / f"probe-{name}.arrow")
+            items = stored.load(folder.data / f"{items_of_look(name)}.arrow")
             yield from _seen(subject, name, own, items, step, epoch)
 
     return look
@@ -43,14 +43,13 @@ def _seen(
 ) -> Iterator[ev.ProbeScored]:  # fmt: skip
     began = perf_counter()
     probe: Probe = probes[name]
-    spec = probe.Spec.model_validate({field: value for field, value in own.items() if field not in _OURS})
+    spec = probe.Spec.model_validate(own_fields(own))
     scores = probe.score(subject, items, spec)
     rows = pa.table(
         {**{each: items[each] for each in items.column_names}, **{each: scores[each] for each in scores.column_names}}
     )
     summary = probe.summarise(rows.filter(rows[SKIPPED].is_null()), spec)
-    main = next((each for each in summary.measurements if each.is_main), next(iter(summary.measurements), None))
-    if main is not None:
+    if (main := summary.main) is not None:
         yield ev.ProbeScored(
             step=step, epoch=epoch, probe=name, variant=str(getattr(spec, "variant", "")), measurement=main,
             seconds=perf_counter() - began,
