@@ -16,6 +16,10 @@ QUICKSTART := notebooks/01_quickstart.ipynb
 OLD_KERNEL := .cache/ipykernel-6.29
 OLD_WIDGETS := .cache/ipywidgets-7.7
 PYTEST := $(BIN)/python -m pytest
+# Two processes on two cores: a second thread in each would only be in the way of the other.
+PYTEST_BY_TWO := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
+# Where it is set, each of the many processes that tests start would compile the package and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # A stamp a set of packages: made anew only when what it was installed from has changed.
 INSTALLED := $(VENV)/installed
@@ -52,10 +56,10 @@ lint: $(TEST_INSTALLED)  ## ruff, pyright, import-linter
 	$(BIN)/lint-imports --no-logo --no-cache  # its cache misses modules that are added later
 
 unit: $(TEST_INSTALLED)  ## Unit tests
-	$(PYTEST) -n 2 --dist loadfile -m 'not slow' tests/unit
+	$(PYTEST_BY_TWO) -m 'not slow' tests/unit
 
 training: $(TEST_INSTALLED) $(SMOLLM2_INSTALLED)  ## The slow ones of them: whole trainings, faults, several processes, real weights
-	$(PYTEST) -n 2 --dist loadfile -m slow tests/unit
+	$(PYTEST_BY_TWO) -m slow tests/unit
 
 contract: $(TEST_INSTALLED)  ## One suite over every plug-in
 	$(PYTEST) tests/contract

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import inspect
 import os
 import signal
 import subprocess
@@ -20,25 +22,41 @@ settings.load_profile("house")
 
 WORDS = "good bad fine dull warm cold a the it was film plot and not very quite we saw scene music end cast long short"
 
-_MAKE_TINY_BERT = """
-import sys, torch
-from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
-folder, words = sys.argv[1], ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sys.argv[2].split()]
-torch.manual_seed(0)
-BertTokenizerFast(vocab={word: i for i, word in enumerate(words)}, model_max_length=64).save_pretrained(folder)
-BertForMaskedLM(BertConfig(
-    vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-    max_position_embeddings=64,
-)).save_pretrained(folder)
-"""
+gc.disable()  # until everything is collected
+
+
+def pytest_collection_finish() -> None:
+    """Let no garbage collection go through what was collected: thousands of tests and, for most of them, all of torch."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def _make_tiny_bert(folder: str, words: str) -> None:
+    import torch
+    from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast  # pyright: ignore[reportAttributeAccessIssue]
+
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words.split()]
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}, model_max_length=64).save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        BertForMaskedLM(config).save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of two layers and 32 features, made in a process of its own so that no torch stays in this one."""
+    """A BERT of two layers and 32 features; where this process has no torch, made in another, so that none comes to this one."""
     folder = tmp_path_factory.mktemp("models") / "tiny_bert"
+    if "torch" in sys.modules:
+        _make_tiny_bert(str(folder), WORDS)
+        return folder
+    code = f"{inspect.getsource(_make_tiny_bert)}\n_make_tiny_bert({str(folder)!r}, {WORDS!r})"
     quiet = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    subprocess.run([sys.executable, "-c", _MAKE_TINY_BERT, str(folder), WORDS], check=True, env=quiet, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, env=quiet, capture_output=True)
     return folder
 
 

@@ -93,5 +93,8 @@ def clustered_share(name: str, hits: np.ndarray, sizes: np.ndarray, *, seed: int
         return Score(name=name, value=0.0, n=0)
     sums = resampled_sums(np.column_stack([hits, sizes]), seed=seed)
     trials = len(sizes) if len(sizes) > 1 else n
-    interval = percentile(found / n, sums[:, 0] / sums[:, 1], level) or wilson(round(found / n * trials), trials, level)
-    return Score(name=name, value=found / n, n=n, interval=interval)
+    value = found / n
+    interval = percentile(value, sums[:, 0] / sums[:, 1], level) or wilson(round(value * trials), trials, level)
+    if interval:  # no number of whole clusters may make this share
+        interval = interval.model_copy(update={"low": min(interval.low, value), "high": max(interval.high, value)})
+    return Score(name=name, value=value, n=n, interval=interval)

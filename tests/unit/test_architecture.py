@@ -58,6 +58,7 @@ def test_every_contract_has_a_violation():
     assert {contract for contract, _ in VIOLATIONS} == set(CONTRACTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("contract", "files"), VIOLATIONS, ids=[f"{c}-{'-'.join(f)}" for c, f in VIOLATIONS])
 def test_a_violation_breaks_this_contract_and_no_other(copy, contract, files):
     for name, code in files.items():

@@ -31,6 +31,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_a_dry_run_is_the_cells_value_and_binds_nothing(shell, cell, capsys):
     found = shell.run_cell_magic("finetune", "trying --dry-run --on kernel", cell)
     assert isinstance(found, Estimate)
@@ -42,6 +43,7 @@ def test_a_dry_run_is_the_cells_value_and_binds_nothing(shell, cell, capsys):
     assert "An equal dry run has been done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_sweep_is_the_cells_value_with_its_picture(shell, cell):
     found = shell.run_cell_magic("finetune", "trying --find-lr --on kernel", cell)
     assert isinstance(found, LearningRateCurve)
@@ -50,6 +52,7 @@ def test_a_sweep_is_the_cells_value_with_its_picture(shell, cell):
     assert "data:image/png" in shown["text/html"]
 
 
+@pytest.mark.slow
 def test_a_name_that_is_a_variable_may_be_tried(shell, cell):
     shell.user_ns["trying"] = 5
     shell.run_cell_magic("finetune", "trying --dry-run --on kernel", cell)

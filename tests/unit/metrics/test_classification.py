@@ -113,6 +113,7 @@ def test_the_bootstrap_equals_one_that_draws_rows(plain_macro_f1):
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.006)
 
 
+@pytest.mark.slow
 def test_the_macro_f1_interval_covers_the_population_about_as_often_as_it_says():
     shares, skill, rng = [0.5, 0.3, 0.2], 1.5, np.random.default_rng(3)
     large, truth = noisy(rng, 400_000, shares, skill)

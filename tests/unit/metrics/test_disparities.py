@@ -277,6 +277,7 @@ def test_a_planted_gap_is_found_and_none_where_there_is_none():
     assert none["demographic_parity"].interval.low < 0
 
 
+@pytest.mark.slow
 def test_the_omnibus_test_seldom_rejects_and_the_interval_holds_0_where_no_group_differs():
     """The small sister of benchmarks/coverage.py: 3 to 7 % there, and 3 standard errors more here."""
     rng, wrong, outside = np.random.default_rng(9), 0, 0

@@ -92,6 +92,7 @@ def test_the_bootstrap_equals_one_that_draws_rows():
         assert interval.method == "bootstrap"
 
 
+@pytest.mark.slow
 def test_the_macro_f1_interval_covers_the_population_about_as_often_as_it_says():
     rng, held = np.random.default_rng(2), 0
     large, truth = noisy(rng, 200_000)

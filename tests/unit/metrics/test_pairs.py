@@ -161,6 +161,7 @@ def test_delongs_test_is_that_of_its_definition():
     assert paired_p("auc", first, second) == ("delong", pytest.approx(2 * stats.norm.sf(abs(z))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1", "ppv", "auc", "loss"])
 def test_tests_seldom_reject_where_models_are_equally_good(name):
     rng = np.random.default_rng(7)
@@ -279,6 +280,7 @@ def test_the_spread_of_seeds_widens_the_interval():
     assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
 
 
+@pytest.mark.slow
 def test_intervals_over_seeds_hold_no_difference_where_the_recipe_is_the_same():
     rng, held = np.random.default_rng(16), 0
     for seed in range(40):

@@ -58,6 +58,7 @@ def test_independent_pairs_have_wilsons_interval_whether_or_not_they_are_told_as
     assert np.log10(found.p_value) == pytest.approx(np.log10(plain.p_value), abs=0.2)
 
 
+@pytest.mark.slow
 def test_the_test_of_clustered_pairs_rejects_as_often_as_it_says_where_nothing_is():
     """32 templates and 24 terms, whose effects are as large as the noise; taken as independent, far too many are found."""
     rng, rejected, naive = np.random.default_rng(0), 0, 0
