@@ -87,8 +87,9 @@ class FinetuneSpec(Frozen):
     max_grad_norm: Positive | None = 1.0
     batching: Literal["random", "length-grouped"] = "random"
     packing: Literal["auto", "off"] = "auto"
-    kernels: Literal["auto", "off"] = "auto"
+    kernels: Literal["auto", "torch", "off"] = "auto"
     gradient_checkpointing: bool = False
+    fsdp: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: Device = "auto"

@@ -31,7 +31,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from fm_notebook.engine import manifests
+from fm_notebook.engine import manifests, sharding
+from fm_notebook.engine.kernels.compiled import building
 from fm_notebook.engine.manifests import Damaged
 from fm_notebook.engine.snapshots import BestModel, Snapshot, every_tensor, snapshot, snapshot_best
 from fm_notebook.engine.state import RunState
@@ -132,6 +133,12 @@ def take(state: RunState, model: torch.nn.Module, optimizer: torch.optim.Optimiz
     return snapshot(state, model, optimizer, generators(), versions(model), copy=copy)
 
 
+def lend(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Give what this process has of a sharded model to the first one, which takes a snapshot now."""
+    for tensors in every_tensor(model, optimizer).values():
+        sharding.lend(tensors.values())
+
+
 def write(folder: Path, taken: Snapshot) -> Path:
     """Write a checkpoint of what was `taken`; raises as `save` does."""
 
@@ -152,7 +159,7 @@ def restore(checkpoint: Checkpoint, model: torch.nn.Module, optimizer: torch.opt
         for file, tensors in every_tensor(model, optimizer).items():
             saved = load_file(checkpoint.folder / f"{file}.safetensors")
             for name, tensor in tensors.items():
-                tensor.copy_(saved[name])
+                sharding.put(tensor, saved[name])
     set_generators(load_file(checkpoint.folder / "generators.safetensors"))
     version, internal, gauss = manifest["python"]
     random.setstate((version, tuple(internal), gauss))
@@ -234,7 +241,8 @@ def versions(model: torch.nn.Module) -> dict[str, str]:
     """What bits depend on besides the state."""
     device = next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {"torch": str(torch.__version__), "device": name, "cpu": torch.backends.cpu.get_cpu_capability()}
+    kernels = building.version() if device.type == "cpu" else "none"
+    return {"torch": str(torch.__version__), "device": name, "cpu": torch.backends.cpu.get_cpu_capability(), "kernels": kernels}
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class World:
 
     def equalise(self, tensors: Sequence[torch.Tensor]) -> None:
         """Make each tensor what it is in the first process."""
-        self._in_buckets(tensors, lambda flat: torch.distributed.broadcast(flat, src=0))
+        self._in_buckets(tensors, lambda flat: torch.distributed.broadcast(flat, src=0, group=self._group_for(flat)))
 
     def any(self, here: bool) -> bool:
         """Whether it is so in any process."""
@@ -102,6 +102,10 @@ class World:
         """Give each process dropout of its own, a function of `seed` and `step` alone, so that a resume needs no state."""
         if self.size > 1:
             torch.manual_seed(int(uniform(seed, step, self.rank) * 2**53))
+
+    def _group_for(self, tensor: torch.Tensor) -> Any:
+        """Where it may travel: nccl takes nothing from a CPU."""
+        return self.control if tensor.device.type == "cpu" else None
 
     def _sums_of(self, numbers: list[int]) -> list[int]:
         tensor = torch.tensor(numbers)

@@ -4,7 +4,8 @@ With N weights of which M are trained, H hidden and I intermediate units, A head
 micro-batch, whose texts' squared lengths sum to s:
 
 - weights: their bytes
-- casts: 2 N without embeddings, where products are in half precision: the cast weights live until the gradient is known
+- casts: 2 N without embeddings, where products are in half precision: the cast weights live until the gradient is known. With a
+  model in shards, also what is gathered: weights and gradients of all that is in no block, and of two blocks
 - gradients: 4 M; optimizer: 8 M, AdamW's two moments
 - activations: ``L (a t H + b f t I + c s A)``, what layers keep for the gradient (`KEPT`); f tensors of intermediate width;
   the last term falls away without dropout of attention weights. With gradient checkpointing ``4 L t H`` and one layer's
@@ -39,13 +40,15 @@ from fm_notebook.engine.flops import cost_of
 from fm_notebook.engine.forward import Forward
 from fm_notebook.engine.kernels import bert_layer
 from fm_notebook.engine.memory import used
+from fm_notebook.engine.sharding import gathered, local
 
 Width = Literal["fp32", "half"]
-KEPT: dict[tuple[Width, bool], tuple[int, int, int]] = {
-    ("fp32", False): (40, 4, 12), ("half", False): (30, 2, 10), ("fp32", True): (32, 4, 4), ("half", True): (20, 2, 4),
+KEPT: dict[tuple[Width, bert_layer.Way], tuple[int, int, int]] = {
+    ("fp32", "own"): (40, 4, 12), ("half", "own"): (30, 2, 10), ("fp32", "torch"): (32, 4, 4), ("half", "torch"): (20, 2, 4),
+    ("fp32", "c"): (32, 4, 4), ("half", "c"): (20, 2, 0),
 }  # fmt: skip
-"""a, b and c by precision, and whether layers are computed by `fm_notebook.engine.kernels`. Saved tensors were counted for BERT,
-GPT-2, Llama and ModernBERT: without kernels a is 37 to 44 in fp32 and 23 to 36 in half precision, the rest as here."""
+"""a, b and c by precision and by how layers are computed, see `fm_notebook.engine.kernels.bert_layer`. Saved tensors were counted
+for BERT, GPT-2, Llama and ModernBERT: without kernels a is 37 to 44 in fp32 and 23 to 36 in half precision, the rest as here."""
 LATER = 40 * 10**6
 """What the first evaluation brings along on CPU: the libraries of scores and their work space."""
 COPIES = 4
@@ -112,15 +115,15 @@ def estimate(
     overhead : int
         Bytes that lie there beside the model, see `overhead`.
     """
-    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    trained = sum(local(p).nbytes for p in model.parameters() if p.requires_grad)
     lengths = fullest(examples, budget, padded=forward.padded)
     half = forward.precision != "fp32"
     head = _head(model)
     learns = examples.features is None and _backbone_learns(model)
-    activations = _activations(model, lengths, KEPT["half" if half else "fp32", _by_hand(model)]) if learns else 0
+    activations = _activations(model, lengths, KEPT["half" if half else "fp32", _way(model)]) if learns else 0
     return Memory(
         weights=_bytes(model),
-        casts=2 * (cost_of(model).parameters + (0 if head is None else head.weight.numel())) if half else 0,
+        casts=(2 * (cost_of(model).parameters + (0 if head is None else head.weight.numel())) if half else 0) + gathered(model),
         gradients=trained,
         optimizer=2 * trained,
         activations=activations,
@@ -132,10 +135,13 @@ def estimate(
 
 
 def saves(model: Any, absent_bytes: int = 0) -> int:
-    """Bytes in CPU memory of a checkpoint and a best model that are being written: weights, moments, and weights again.
+    """Bytes that a checkpoint and a best model take of a CPU's memory while they are written: weights, moments, weights again.
 
-    A best model has the vectors of all words, `absent_bytes` of which the steps do without.
+    A best model has the vectors of all words, `absent_bytes` of which the steps do without. The first process has them whole,
+    also of a model in shards. Pinned memory beside a GPU is not the device's.
     """
+    if next(model.parameters()).device.type != "cpu":
+        return 0
     return 4 * sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad) + absent_bytes
 
 
@@ -147,7 +153,7 @@ def overhead(model: Any, idle: int | None) -> int:
     if idle is None or next(model.parameters()).device.type != "cpu":
         return 0
     for p in model.parameters():
-        p.detach().flatten()[:: PAGE // p.element_size()].sum()  # a file's page takes no memory before it is read
+        local(p.detach()).flatten()[:: PAGE // p.element_size()].sum()  # a file's page takes no memory before it is read
     return max(0, used(torch.device("cpu")) - idle - _bytes(model)) + LATER
 
 
@@ -179,7 +185,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def _bytes(model: Any) -> int:
-    return sum(p.numel() * p.element_size() for p in model.parameters())
+    return sum(local(p).nbytes for p in model.parameters())
 
 
 def _activations(model: Any, lengths: np.ndarray, kept: tuple[int, int, int]) -> int:
@@ -195,13 +201,12 @@ def _activations(model: Any, lengths: np.ndarray, kept: tuple[int, int, int]) ->
     return config.num_hidden_layers * layer
 
 
-def _by_hand(model: Any) -> bool:
-    """Whether layers are computed by `fm_notebook.engine.kernels.bert_layer`; padded or adapted they are not, and keep more.
-
-    A last layer alone may compute otherwise for another reason.
-    """
-    layers = [module for module in model.modules() if type(module).__name__ in bert_layer.LAYERS]
-    return bool(layers) and all("forward" in vars(module) for module in layers)
+def _way(model: Any) -> bert_layer.Way:
+    """How layers are computed; padded or adapted ones keep more. A last layer alone may compute otherwise for another reason."""
+    ways: set[bert_layer.Way] = {
+        bert_layer.way_of(module) for module in model.modules() if type(module).__name__ in bert_layer.LAYERS
+    }
+    return ways.pop() if len(ways) == 1 else "own"
 
 
 def _tensors_between(model: Any, inner: int) -> int:

@@ -15,7 +15,7 @@ from fm_notebook.contracts.protocols import Command, Outputs, ReadCommand, Task
 from fm_notebook.engine import memory
 from fm_notebook.engine.batching import Batch, Budget, Examples, micro_batches, spans
 from fm_notebook.engine.forward import Forward
-from fm_notebook.engine.kernels import reduced_weights
+from fm_notebook.engine.kernels import switch
 from fm_notebook.errors import JobFailed
 
 REPORT_SECONDS = 0.5
@@ -78,7 +78,7 @@ def sure_outputs(
     Where that is most of them, as before any training, all are. A task whose labels come of something else than the best logit
     says by its ``margins(logits)`` how far each is from another one.
     """
-    with reduced_weights.while_scoring(model, forward.precision):
+    with switch.while_scoring(model, forward.precision):
         found = yield from outputs(model, task, examples, forward, budget, command=command, until=until)
     if found is None or forward.precision == "fp32":
         return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,10 +19,14 @@ Layout = Literal["packed", "padded"]
 
 @dataclass(frozen=True)
 class Forward:
-    """How a batch goes through a model: `layout` ``packed`` is one row without padding (see `fm_notebook.engine.packing`)."""
+    """How a batch goes through a model: `layout` ``packed`` is one row without padding (see `fm_notebook.engine.packing`).
+
+    `through` is given what computes logits and calls it, where something is to be done around it.
+    """
 
     precision: Precision
     layout: Layout = "padded"
+    through: Callable[[Callable[[], torch.Tensor]], torch.Tensor] | None = None
 
     @property
     def padded(self) -> bool:
@@ -36,7 +42,8 @@ class Forward:
         with autocast(device, self.precision):
             if batch.features is not None:
                 return frozen.read_on(model, to_device(batch.features, device)).float()
-            return (self._padded if self.padded else self._packed)(model, batch, device).float()
+            compute = partial(self._padded if self.padded else self._packed, model, batch, device)
+            return (self.through(compute) if self.through else compute()).float()
 
     def _padded(self, model: Any, batch: Batch, device: torch.device) -> torch.Tensor:
         inputs = collate(batch, device)

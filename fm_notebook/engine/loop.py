@@ -169,7 +169,7 @@ def _evaluate(run: Run, command: ReadCommand, until: frozenset[Command]) -> Iter
     parts, state = run.parts, run.state
     yield from _report(run, all_steps=True)
     yield ev.PhaseBegan(phase="evaluating")
-    found = (yield from _scores(run, command, until)) if parts.world.is_first else None
+    found = (yield from _scores(run, command, until)) if parts.world.is_first or parts.shards else None
     found = parts.world.tell(found)
     if found is None:
         return
@@ -185,12 +185,13 @@ def _evaluate(run: Run, command: ReadCommand, until: frozenset[Command]) -> Iter
 
 
 def _scores(run: Run, command: ReadCommand, until: frozenset[Command]) -> Generator[ev.Event, None, tuple[Scores, float] | None]:
-    """Held-out scores and the seconds they took; None if a command came in between."""
+    """Held-out scores and the seconds they took; None if a command came in between, and in all processes but the first."""
     parts, began = run.parts, perf_counter()
+    wish = (lambda: parts.world.command(command())) if parts.shards else command  # all go through the model, or none
     outputs = yield from evaluation.outputs(
-        parts.model, parts.task, parts.held_out, run.forward, run.evaluation_budget, command=command, until=until
+        parts.model, parts.task, parts.held_out, run.forward, run.evaluation_budget, command=wish, until=until
     )
-    if outputs is None:
+    if outputs is None or not parts.world.is_first:
         return None
     found = parts.task.report(outputs, parts.labels, seed=parts.spec.seed)
     return Scores.of(run.state.step, [found[name] for name in parts.task.metrics]), perf_counter() - began

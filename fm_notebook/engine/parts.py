@@ -18,6 +18,7 @@ from fm_notebook.engine.forward import Layout
 from fm_notebook.engine.kernels.vocabulary import CompactVocabulary
 from fm_notebook.engine.plans import Plan
 from fm_notebook.engine.precision import Precision
+from fm_notebook.engine.sharding import Shards
 from fm_notebook.engine.step import StepFunction, accumulate
 
 CPU_TOKENS, GPU_TOKENS = 2048, 16384
@@ -60,6 +61,8 @@ class Parts:
         If only the vectors of words that occur are trained.
     world : World
         The processes that train together.
+    shards : Shards, optional
+        If each of them keeps but a share of the model.
     kills : int
         How many attempts since the newest checkpoint the system killed for lack of memory: so often is the budget halved.
     idle_memory : int, optional
@@ -86,6 +89,7 @@ class Parts:
     look: Callable[[int, float], Iterator[Event]] = _no_look
     vocabulary: CompactVocabulary | None = None
     world: World = ALONE
+    shards: Shards | None = None
     kills: int = 0
     idle_memory: int | None = None
 

@@ -11,7 +11,7 @@ import torch
 
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.results import RunResult
-from fm_notebook.engine import checkpoints, estimate, flops, memory, optim
+from fm_notebook.engine import checkpoints, estimate, flops, memory, optim, sharding
 from fm_notebook.engine.bad_batch import save_bad_batch
 from fm_notebook.engine.batching import Batch, Budget, largest_piece, micro_batches
 from fm_notebook.engine.determinism import Repeatable
@@ -23,7 +23,7 @@ from fm_notebook.engine.plans import plan_of
 from fm_notebook.engine.precision import LossScale
 from fm_notebook.engine.saving import Writer
 from fm_notebook.engine.state import RunState
-from fm_notebook.engine.step import gradients_of, weighted_loss
+from fm_notebook.engine.step import summed, weighted_loss
 from fm_notebook.errors import JobFailed, SpecError
 
 
@@ -71,7 +71,7 @@ class Run:
 
     def _begin(self) -> None:
         """What follows from the measured choices."""
-        self.forward = Forward(self.state.precision, self.state.layout)
+        self.forward = Forward(self.state.precision, self.state.layout, self.parts.shards and self.parts.shards.through)
         self.scale = LossScale(self.state.precision, self.device)
         self.scale.restore(self.state.loss_scale)
         self.step_function = graphs.step_function(self.parts, self.forward, self.device)
@@ -91,24 +91,21 @@ class Run:
             self.taken_step = self.saved_step = self.state.step
             self._begin()
             here = checkpoints.versions(self.parts.model)
-            changed = [f"{name} {old} → {here[name]}" for name, old in checkpoint.written_by.items() if here[name] != old]
+            changed = [
+                f"{name} {old} → {here[name]}" for name, old in checkpoint.written_by.items() if here.get(name, old) != old
+            ]
             if changed:
                 yield ev.Noted(key="resumed_elsewhere", values={"changed": ", ".join(changed)}, level="warning")
         for phase, seconds in self.parts.seconds.items():
             self.state.spend(phase, seconds)
         yield from self._shrink_after_kills()
+        absent = self.parts.vocabulary.absent_bytes if self.parts.vocabulary else 0
         self.memory = estimate.estimate(
             self.parts.model, self.parts.train, self.state.budget, self.forward, self.parts.spec.batch_size,
-            saves=self._saves_memory(), overhead=self._overhead,
+            saves=estimate.saves(self.parts.model, absent) if self.checkpoints_saved else 0, overhead=self._overhead,
         )  # fmt: skip
         if tight := estimate.note(self.memory, self.device, resumed=found.checkpoint is not None):
             yield tight
-
-    def _saves_memory(self) -> int:
-        """Of what is written between steps; pinned memory beside a GPU is not the device's."""
-        if self.device.type != "cpu" or not self.checkpoints_saved:
-            return 0
-        return estimate.saves(self.parts.model, self.parts.vocabulary.absent_bytes if self.parts.vocabulary else 0)
 
     def _shrink_after_kills(self) -> Iterator[ev.Event]:
         """Where one text alone was too much, it is tried again: what else took memory may be gone."""
@@ -123,8 +120,7 @@ class Run:
 
         Without dropout, so no generator moves; too little memory is left to the step, which mends it.
         """
-        batch = self.batch()
-        batch = next(micro_batches(batch, self.state.budget, padded=self.forward.padded))
+        batch = next(micro_batches(self.batch(), self.state.budget, padded=self.forward.padded))
         self.parts.model.eval()
         try:
             weighted_loss(self.parts.model, self.parts.task, batch, self.forward)
@@ -202,7 +198,7 @@ class Run:
         parts, message = self.parts, ""
         parts.world.seed(parts.spec.seed, self.state.step)
         before = checkpoints.generators()
-        mine = batch if parts.world.size == 1 else batch.take(parts.world.share(len(batch)))
+        mine = batch if parts.shards or parts.world.size == 1 else batch.take(parts.world.share(len(batch)))
         loss = torch.zeros((), device=self.device)
         try:
             if len(mine):
@@ -210,15 +206,16 @@ class Run:
                     loss = self.step_function(parts.model, parts.task, mine, self.forward, self.state.budget, self.scale.backward)
         except RuntimeError as error:
             if self.repeatable.gives_up(error):
+                if parts.shards:
+                    parts.shards.start_again()
                 self._undo(before)
                 return self.try_gradient(batch)
             if not memory.is_out_of_memory(error):
                 raise
             message = str(error).partition("\n")[0]
         if not parts.world.any(bool(message)):
-            gradients = gradients_of(self.optimizer, parts.world)
-            parts.world.add_up([loss, *gradients])
-            return loss, torch.nn.utils.get_total_norm(gradients) / self.scale.value
+            found = parts.shards.summed(loss, self.optimizer) if parts.shards else summed(loss, self.optimizer, parts.world)
+            return found[0], found[1] / self.scale.value
         self._undo(before)
         memory.free()
         shares = [batch.take(share) for share in parts.world.shares(len(batch))]
@@ -262,12 +259,16 @@ class Run:
         if self.writer:
             with self.timed("save"):
                 self.writer.save(self.state, self.parts.model, self.optimizer)
+        elif self.parts.shards:
+            checkpoints.lend(self.parts.model, self.optimizer)
 
     def save_best(self) -> None:
         """Have the model as it is now written as the best so far."""
         if self.writer:
             with self.timed("save"), self._whole():
                 self.writer.save_best(self.state.step, self.parts.model, self.parts.tokenizer)
+        elif self.parts.shards:
+            sharding.lend(self.parts.model.state_dict(keep_vars=True).values())
 
     def _whole(self) -> AbstractContextManager[None]:
         """Within it, the model has the vectors of all words."""

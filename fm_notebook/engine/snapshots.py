@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fm_notebook.engine import sharding
 from fm_notebook.engine.models import quietly
 from fm_notebook.engine.state import RunState
 
@@ -86,7 +87,7 @@ def snapshot_best(step: int, model: Any, *, copy: bool = True) -> BestModel:
         frozen = {id(p): p for p in model.parameters() if not p.requires_grad}
         return BestModel(step, partial(adapters.save, copying.deepcopy(model, frozen) if copy else model), held.done(model))
     frozen = {p.data_ptr() for p in model.parameters() if not p.requires_grad}
-    state_dict = held.of(model.state_dict(), but=frozen)
+    state_dict = held.of(model.state_dict(keep_vars=True), but=frozen)
     return BestModel(step, partial(_save_pretrained, model, state_dict), held.done(model))
 
 
@@ -98,7 +99,7 @@ class _Copies:
         self._made: dict[Any, torch.Tensor] = {}
 
     def of(self, tensors: Tensors, but: frozenset[int] | set[int] = frozenset()) -> Tensors:
-        return {name: t.detach() if t.data_ptr() in but else self._one(t.detach()) for name, t in tensors.items()}
+        return {name: t.detach() if t.data_ptr() in but else self._one(t) for name, t in tensors.items()}
 
     def done(self, model: torch.nn.Module) -> Wait:
         """Waits until all copies asked for so far are there."""
@@ -110,14 +111,18 @@ class _Copies:
         return event.synchronize
 
     def _one(self, tensor: torch.Tensor) -> torch.Tensor:
+        place = sharding.place_of(tensor)
+        if place not in self._made:
+            self._made[place] = sharding.whole(tensor, self._copy_of)
+        return self._made[place]
+
+    def _copy_of(self, tensor: torch.Tensor) -> torch.Tensor:
+        tensor = tensor.detach()
         if not self._copy:
             return tensor.contiguous()
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-        if place not in self._made:
-            pinned = tensor.is_cuda
-            room = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=pinned)
-            self._made[place] = room.copy_(tensor, non_blocking=pinned)
-        return self._made[place]
+        pinned = tensor.is_cuda
+        room = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=pinned)
+        return room.copy_(tensor, non_blocking=pinned)
 
 
 def _trainable(model: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:

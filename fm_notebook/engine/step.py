@@ -43,9 +43,20 @@ def weighted_loss(model: Any, task: Task, batch: Batch, forward: Forward) -> tor
 
 def gradients_of(optimizer: torch.optim.Optimizer, world: World) -> list[torch.Tensor]:
     """Of the trained parameters that have one; where several processes add theirs up, each has the same."""
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
     if world.size > 1:
-        anywhere = world.any_of([p.grad is not None for p in trained])  # else weight decay would move it
-        for p in compress(trained, anywhere):
+        anywhere = world.any_of([p.grad is not None for p in trained(optimizer)])  # else weight decay would move it
+        for p in compress(trained(optimizer), anywhere):
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-    return [p.grad for p in trained if p.grad is not None]
+    return [p.grad for p in trained(optimizer) if p.grad is not None]
+
+
+def summed(loss: torch.Tensor, optimizer: torch.optim.Optimizer, world: World) -> tuple[torch.Tensor, torch.Tensor]:
+    """The step's loss over all processes and the norm of its gradient, which each process then has."""
+    gradients = gradients_of(optimizer, world)
+    world.add_up([loss, *gradients])
+    return loss, torch.nn.utils.get_total_norm(gradients)
+
+
+def trained(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    """All parameters that `optimizer` steps."""
+    return [p for group in optimizer.param_groups for p in group["params"]]

@@ -39,8 +39,8 @@ _NOT_ENCODING = frozenset({
     "train", "eval", "eval_split", "text", "text_pair", "label", "prompt", "completion", "messages", "model", "tokenizer", "base",
     "dropout", "trust_remote_code", "allow_pickle", "lora", "prompt_tuning", "freeze", "epochs", "max_steps", "learning_rate",
     "batch_size", "micro_batch_size", "weight_decay", "warmup_steps", "lr_schedule", "max_grad_norm", "batching", "packing",
-    "kernels", "gradient_checkpointing", "precision", "device", "eval_every", "save_every", "keep_checkpoints", "early_stopping",
-    "metric", "max_length", "mask_probability", "seed",
+    "kernels", "gradient_checkpointing", "fsdp", "precision", "device", "eval_every", "save_every", "keep_checkpoints",
+    "early_stopping", "metric", "max_length", "mask_probability", "seed",
 })  # fmt: skip
 """Fields that no task's `encode` reads, but for what it draws; a field that is not named here counts."""
 _SCHEMA = pa.schema([("name", pa.string()), ("dtype", pa.string()), ("shape", pa.list_(pa.int64())), ("data", pa.large_binary())])

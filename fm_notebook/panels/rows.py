@@ -23,8 +23,8 @@ SETTINGS = (
 )  # fmt: skip
 CHOSEN_SETTINGS = (
     "lora", "prompt_tuning", "freeze", "mitigation", "problem", "mask_probability", "whole_words", "next_sentence",
-    "completion_only_loss", "batching", "packing", "kernels", "gradient_checkpointing", "template", "shots", "label_words",
-    "score",
+    "completion_only_loss", "batching", "packing", "kernels", "gradient_checkpointing", "fsdp", "template", "shots",
+    "label_words", "score",
 )  # fmt: skip
 """Shown where they differ from their defaults: most belong to one task alone."""
 

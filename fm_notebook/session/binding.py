@@ -16,7 +16,7 @@ from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import DataRef, EvaluateSpec, FinetuneSpec, ModelRef, Spec
 from fm_notebook.errors import Fault, FMError, SpecError, did_you_mean
 from fm_notebook.jobs.folder import JobFolder
-from fm_notebook.session import mitigating, models, settings, store, tracking, watching
+from fm_notebook.session import mitigating, models, settings, sharding, store, tracking, watching
 from fm_notebook.session.fitting import check_fields, check_weights, decided
 from fm_notebook.session.given import Assigned, Faults, Fields
 from fm_notebook.session.groupings import Groupings, groupings
@@ -144,6 +144,7 @@ def _described(
     base = collect.attempt("base", lambda: _base_of(given["base"])) if "base" in given else None
     spec = collect.validate(FinetuneSpec, _values_of(given, base, live, collect, quick=quick))
     if spec is not None:
+        collect.attempt("fsdp", lambda spec=spec: sharding.check_fields(spec, given))
         spec = collect.attempt("lora", lambda spec=spec: _partly_trained(spec, given, base))
     task = collect.attempt("task", lambda spec=spec: _task(spec.task, given.get("task"))) if spec is not None else None
     if spec is not None:

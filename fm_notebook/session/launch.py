@@ -21,7 +21,7 @@ from fm_notebook.jobs.folder import Identity, JobFolder, create, delete
 from fm_notebook.jobs.placement import Placement, Where
 from fm_notebook.mitigations import mitigations
 from fm_notebook.probes import probes
-from fm_notebook.session import devices, models, store, tracking
+from fm_notebook.session import devices, models, sharding, store, tracking
 from fm_notebook.session.binding import Bound
 from fm_notebook.session.job import Job
 from fm_notebook.session.launchers.kernel import execute_here
@@ -92,6 +92,7 @@ def trial(name: str, bound: Bound, asked: TrialSpec, *, again: bool = False) -> 
 def begin(job: Job, *, on: Where = "process") -> None:
     """Start `job`: put it in its device's queue, or execute it here and return when it is over; `on` as in `placed`."""
     where = placed(on, job.jobfolder.spec.kind)
+    sharding.check_processes(job.jobfolder.spec, where)
     placement.write(job.folder, where)
     if where.launcher == "kernel":
         tracking.start(job.jobfolder)

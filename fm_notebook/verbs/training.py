@@ -6,7 +6,7 @@ from typing import Any
 
 from fm_notebook.contracts.trials import Estimate, LearningRateCurve
 from fm_notebook.jobs.placement import Where
-from fm_notebook.session import binding, launch, store
+from fm_notebook.session import binding, launch, sharding, store
 from fm_notebook.session.binding import Assigned, Fields
 from fm_notebook.session.evaluating import device_of
 from fm_notebook.session.launch import Launched
@@ -60,9 +60,11 @@ def prepare_finetune(name: str, fields: Fields, *, again: bool = False, on: Wher
 
     The worker loads its libraries meanwhile.
     """
-    launch.placed(on)
+    where = launch.placed(on)
     process.warm(device_of(fields), on=on)
-    return launch.finetune(name, binding.bind_finetune(fields), again=again)
+    bound = binding.bind_finetune(fields)
+    sharding.check_processes(bound.spec, where)
+    return launch.finetune(name, bound, again=again)
 
 
 def dry_run(name: str, *, again: bool = False, on: Where = "process", **fields: Any) -> Estimate:

@@ -15,10 +15,13 @@ from pydantic import ValidationError
 
 from fm_notebook.contracts.events import CheckpointSaved, Event
 from fm_notebook.contracts.values import Frozen
+from fm_notebook.errors import JobFailed
 from fm_notebook.jobs import atomic
 
 COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat"))
 """Files with a line ``oom_kill N``: of the own control group, of the machine. Where there are none, nothing is told."""
+UNSHRINKABLE = "fsdp.out_of_memory"
+"""Key of the error of an attempt that lacked memory where it could not go on with less: it counts as a kill."""
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Counts begin anew with each start of the machine."""
 
@@ -71,12 +74,18 @@ def kills(folder: Path) -> int:
 @contextmanager
 def attempt(folder: Path, kills: int, *, rank: int = 0) -> Iterator[Attempt]:
     """Note in a job's `folder` that process number `rank` tries it, until the block ends by whatever it can tell of itself."""
-    this = Attempt(folder / f"attempt.{rank}.json", kills)
+    this, is_over = Attempt(folder / f"attempt.{rank}.json", kills), True
     this.note()
     try:
         yield this
+    except JobFailed as error:
+        if error.faults[0].key == UNSHRINKABLE:
+            this.kills, is_over = this.kills + 1, False
+            this.note()
+        raise
     finally:
-        this.path.unlink(missing_ok=True)
+        if is_over:
+            this.path.unlink(missing_ok=True)
 
 
 def _killed_since(before: _Noted) -> bool:

@@ -25,7 +25,10 @@ from fm_notebook.engine.loop import finetune as train
 from fm_notebook.engine.models import Loaded, ModelSource
 from fm_notebook.engine.parts import Parts
 from fm_notebook.engine.precision import Precision
+from fm_notebook.engine.sharding import Shards
+from fm_notebook.engine.step import accumulate
 from fm_notebook.engine.token_files import TokenFiles
+from fm_notebook.errors import SpecError
 from fm_notebook.jobs.folder import JobFolder
 from fm_notebook.tasks import tasks
 from fm_notebook.worker import assembly, memory_kill, models_loaded, runtime
@@ -66,7 +69,8 @@ def _finetune(folder: JobFolder, spec: FinetuneSpec, command: ReadCommand, world
     finally:
         techniques.undo()
     result_is_here = isinstance(last, ev.Ended) and last.result and last.result.best_step == last.step
-    if result_is_here and not (spec.lora or spec.prompt_tuning or spec.next_sentence):  # its file is another one
+    elsewhere = spec.lora or spec.prompt_tuning or spec.next_sentence or spec.fsdp  # its file is another one, or many have it
+    if result_is_here and not elsewhere:
         _keep(folder, parts)
 
 
@@ -78,6 +82,8 @@ def prepare(
 
     None if it was cancelled meanwhile. `features` gives examples what a frozen backbone says of them.
     """
+    if spec.fsdp and world.size == 1:
+        raise SpecError("fsdp.alone")
     models_loaded.free()
     runtime.give_back()
     idle = memory.used(torch.device("cpu"))
@@ -88,7 +94,8 @@ def prepare(
         train_rows, held_out = yield from _examples(folder, spec, loaded, tokenizer, world)
     if world.command(command()) == "cancel":
         return None
-    loaded.model.to(device)
+    if not spec.fsdp:
+        loaded.model.to(device)
     world.equalise([*loaded.model.parameters(), *loaded.model.buffers()])
     with timed() as caching:
         if spec.freeze:
@@ -97,16 +104,19 @@ def prepare(
     if spec.gradient_checkpointing:
         model = loaded.model  # its name until transformers 6
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-    techniques = Techniques()
-    if layout == "packed" and spec.kernels == "auto":
-        techniques = switch.enable_for(loaded.model, (train_rows, held_out), tokenizer, spec.seed)
+    techniques, shards = Techniques(), None
+    if spec.fsdp:
+        shards = Shards(loaded.model, world)
+    elif layout == "packed" and spec.kernels != "off":
+        which = switch.ALL if spec.kernels == "auto" else switch.IN_TORCH
+        techniques = switch.enable_for(loaded.model, (train_rows, held_out), tokenizer, spec.seed, which)
     seconds = {"load": loading(), "tokenize": tokenizing()} | ({"features": caching()} if spec.freeze else {})
     parts = Parts(
         spec=spec, task=_task(spec), model=loaded.model, tokenizer=tokenizer, train=train_rows, held_out=held_out,
         labels=folder.facts.labels, precision=about["machine"]["precision"], layout=layout, checkpoints=folder.checkpoints,
         result=folder.model, provenance={**about, "kernels": list(techniques.names)}, seconds=seconds,
-        vocabulary=techniques.vocabulary, world=world, kills=kills, idle_memory=idle,
-        look=looks(folder, spec, loaded.model, tokenizer),
+        vocabulary=techniques.vocabulary, world=world, shards=shards, kills=kills, idle_memory=idle,
+        look=looks(folder, spec, loaded.model, tokenizer), step_function=shards.accumulate if shards else accumulate,
     )  # fmt: skip
     runtime.give_back()  # what loading needed for a while would be taken for what lies there
     return parts, techniques

@@ -12,7 +12,7 @@ import numpy as np
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.protocols import ReadCommand
 from fm_notebook.contracts.results import DataFacts, Interval
-from fm_notebook.contracts.specs import DryRunSpec, FindLearningRateSpec
+from fm_notebook.contracts.specs import DryRunSpec, FindLearningRateSpec, FinetuneSpec
 from fm_notebook.contracts.trials import Estimate, LearningRateCurve
 from fm_notebook.engine import estimate, frozen
 from fm_notebook.engine.batching import Examples
@@ -33,7 +33,9 @@ SOME = 256
 def dry_run(folder: JobFolder, asked: DryRunSpec, command: ReadCommand) -> Iterator[ev.Event]:
     """Say what the run would take; the rows are removed from `folder`."""
     try:
-        made = yield from training.prepare(folder, asked.run, command, features=_some_features)
+        if asked.run.fsdp:
+            yield ev.Noted(key="sharding.tried")
+        made = yield from training.prepare(folder, _alone(asked.run), command, features=_some_features)
         if made is None:
             yield ev.Ended(state="cancelled")
             return
@@ -49,7 +51,7 @@ def dry_run(folder: JobFolder, asked: DryRunSpec, command: ReadCommand) -> Itera
 def find_lr(folder: JobFolder, asked: FindLearningRateSpec, command: ReadCommand) -> Iterator[ev.Event]:
     """Sweep the learning rate; the rows are removed from `folder`."""
     try:
-        made = yield from training.prepare(folder, asked.run, command)
+        made = yield from training.prepare(folder, _alone(asked.run), command)
         if made is None:
             yield ev.Ended(state="cancelled")
             return
@@ -134,6 +136,11 @@ def _room(run: Run, terms: dict[str, int], free: int | None) -> int | None:
     if free is None:
         return None
     return free + terms["weights"] + terms["overhead"] + (terms["optimizer"] if run.device.type != "cpu" else 0)
+
+
+def _alone(spec: FinetuneSpec) -> FinetuneSpec:
+    """The run as one process does it, which shares out nothing."""
+    return spec.model_copy(update={"fsdp": False})
 
 
 def _share(parts: Parts) -> float:

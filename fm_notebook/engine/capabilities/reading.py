@@ -15,7 +15,7 @@ from fm_notebook.contracts.protocols import IGNORED, Level
 from fm_notebook.engine import families, memory
 from fm_notebook.engine.batching import Batch, Budget, micro_batches
 from fm_notebook.engine.forward import Forward
-from fm_notebook.engine.kernels import last_layer, reduced_weights
+from fm_notebook.engine.kernels import switch
 from fm_notebook.engine.next_sentence import words_alone
 from fm_notebook.engine.parts import CPU_TOKENS, GPU_TOKENS
 from fm_notebook.engine.precision import Precision
@@ -77,11 +77,10 @@ class Reader:
         with ExitStack() as stack:
             stack.enter_context(plainly(self.model))
             stack.enter_context(words_alone(self.model))
-            stack.enter_context(reduced_weights.while_scoring(self.model, self.precision))
+            stack.enter_context(switch.while_scoring(self.model, self.precision))
             if packed:
                 families.enable(self.model)
                 stack.callback(families.disable, self.model)
-                stack.callback(last_layer.enable(self.model))
             yield Forward(self.precision, "packed" if packed else "padded")
 
     def batch(

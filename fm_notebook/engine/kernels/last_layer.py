@@ -74,7 +74,7 @@ def _llama(layer: Any, x: torch.Tensor, select: Select, kwargs: dict[str, Any]) 
 
 
 _FAMILIES: dict[str, Callable[[Any, torch.Tensor, Select, dict[str, Any]], torch.Tensor]] = {
-    **dict.fromkeys(("BertLayer", "RobertaLayer", "XLMRobertaLayer", "ElectraLayer"), _bert),
+    **dict.fromkeys(("BertLayer", "RobertaLayer", "XLMRobertaLayer", "ElectraLayer", "CamembertLayer", "ErnieLayer"), _bert),
     **dict.fromkeys(("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer"), _llama),
     "TransformerBlock": _distilbert, "ModernBertEncoderLayer": _modernbert, "GPT2Block": _gpt2,
 }  # fmt: skip

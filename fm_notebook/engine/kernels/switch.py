@@ -7,20 +7,24 @@ so not built: one flat buffer for all parameters, clipping inside the optimiser'
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
 
 from fm_notebook.engine.batching import Examples
-from fm_notebook.engine.kernels import bert_layer, constant_linear, dropout, last_layer
+from fm_notebook.engine.kernels import bert_layer, constant_linear, dropout, last_layer, reduced_weights
 from fm_notebook.engine.kernels import vocabulary as compact_vocabulary
+from fm_notebook.engine.kernels.compiled.operations import operations
 from fm_notebook.engine.kernels.replacing import Undo, in_reverse
 from fm_notebook.engine.kernels.vocabulary import CompactVocabulary
+from fm_notebook.engine.precision import Precision
 
-Technique = Literal["mask_pool", "last_layer", "bert_layer", "constant_linear"]
+Technique = Literal["mask_pool", "last_layer", "bert_layer", "compiled_layer", "constant_linear"]
 ALL: tuple[Technique, ...] = get_args(Technique)
+IN_TORCH: tuple[Technique, ...] = tuple(name for name in ALL if name != "compiled_layer")
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,20 @@ class Techniques:
     undo: Undo = lambda: None
 
 
-def enable_for(model: Any, examples: Sequence[Examples], tokenizer: Any, seed: int) -> Techniques:
-    """Switch on all techniques that fit a packed `model` and the `examples` (training, held out); before the optimiser is made.
+def enable_for(
+    model: Any, examples: Sequence[Examples], tokenizer: Any, seed: int, which: Collection[Technique] = ALL
+) -> Techniques:  # fmt: skip
+    """Switch on those of `which` that fit a packed `model` and the `examples` (training, held out); before the optimiser is made.
 
     Where words are drawn at random, as for masking, the vocabulary stays whole.
     """
-    vocabulary, undo = None, enable(model, seed)
+    vocabulary, undo = None, enable(model, seed, which)
     if compact_vocabulary.fits(model) and not any(each.draw for each in examples):
         kept = compact_vocabulary.occurring([each.tokens.ids for each in examples], tokenizer.all_special_ids)
         vocabulary = CompactVocabulary(model, kept)
         undo = in_reverse([undo, vocabulary.restore])
-    return Techniques((*ALL, *(("vocabulary",) if vocabulary else ())), vocabulary, undo)
+    names = [name for name in which if name != "compiled_layer" or operations()]
+    return Techniques((*names, *(("vocabulary",) if vocabulary else ())), vocabulary, undo)
 
 
 def enable(model: torch.nn.Module, seed: int, which: Collection[Technique] = ALL) -> Undo:
@@ -58,7 +65,18 @@ def enable(model: torch.nn.Module, seed: int, which: Collection[Technique] = ALL
     if "last_layer" in which:
         undos.append(last_layer.enable(model))
     if "bert_layer" in which:
-        undos.append(bert_layer.enable(model, pool))
+        undos.append(bert_layer.enable(model, pool, operations() if "compiled_layer" in which else None))
     if "constant_linear" in which and not any(getattr(each, "gradient_checkpointing", False) for each in model.modules()):
         undos.append(constant_linear.enable(model))  # where activations are computed anew, memory counts more than time
     return in_reverse(undos)
+
+
+@contextmanager
+def while_scoring(model: torch.nn.Module, precision: Precision) -> Iterator[None]:
+    """Within it `model`, which does not learn meanwhile, answers as quickly as it can where it gets packed rows."""
+    undo = in_reverse([last_layer.enable(model), bert_layer.enable(model, operations=operations())])
+    try:
+        with reduced_weights.while_scoring(model, precision):
+            yield
+    finally:
+        undo()

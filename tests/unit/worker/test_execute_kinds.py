@@ -10,6 +10,7 @@ import pytest
 from fm_notebook.contracts import events as ev
 from fm_notebook.contracts.results import DataFacts
 from fm_notebook.contracts.specs import DataRef, EvaluateSpec, FinetuneSpec, ModelRef, PredictSpec
+from fm_notebook.engine.kernels.compiled.operations import operations
 from fm_notebook.jobs import folder as jobs
 from fm_notebook.jobs.folder import Identity
 from fm_notebook.worker import models_loaded
@@ -162,6 +163,19 @@ def test_faster_layers_on_and_off_learn_the_same(trained, task):
     on = losses()
     assert on == pytest.approx(losses(kernels="off"), abs=1e-5)
     assert on == pytest.approx(losses(packing="off"), abs=1e-5)
+
+
+@pytest.mark.parametrize("kernels", ["auto", "torch"])
+def test_layers_in_c_are_noted_and_can_be_refused(trained, kernels):
+    def run(**fields):
+        _, events, _, _ = trained(CLASSES, ["n", "p"], epochs=3.0, learning_rate=1e-3, precision="bf16", **fields)
+        started = next(event for event in events if isinstance(event, ev.Started))
+        return [event.loss for event in events if isinstance(event, ev.StepEnded)], started.provenance["kernels"]
+
+    losses, names = run(kernels=kernels)
+    assert ("compiled_layer" in names) == (kernels == "auto" and operations() is not None)
+    assert "bert_layer" in names
+    assert losses == pytest.approx(run(kernels="off")[0], abs=5e-3)
 
 
 def test_words_that_only_predictions_have_are_known_to_the_result(trained, tiny_bert):

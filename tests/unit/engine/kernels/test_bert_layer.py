@@ -116,8 +116,11 @@ SIZES = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 48, "num_hidd
         lambda: tf.RobertaModel(tf.RobertaConfig(**SIZES), add_pooling_layer=False),
         lambda: tf.XLMRobertaModel(tf.XLMRobertaConfig(**SIZES), add_pooling_layer=False),
         lambda: tf.ElectraModel(tf.ElectraConfig(**SIZES, embedding_size=16)),
+        lambda: tf.CamembertModel(tf.CamembertConfig(**SIZES), add_pooling_layer=False),
+        lambda: tf.ErnieModel(tf.ErnieConfig(**SIZES), add_pooling_layer=False),
+        lambda: tf.DistilBertModel(tf.DistilBertConfig(vocab_size=50, dim=32, hidden_dim=48, n_layers=2, n_heads=2)),
     ],
-    ids=["roberta", "xlm-roberta", "electra"],
+    ids=["roberta", "xlm-roberta", "electra", "camembert", "ernie", "distilbert"],
 )
 def test_layers_of_the_family_are_computed_alike(tiny, make, monkeypatch):
     model = make().train()
