@@ -109,11 +109,11 @@ def _form(
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
     learns = training and torch.is_grad_enabled() and _is_trained(parts)
     if operations and dtype == torch.bfloat16 and plan.where is None and compiled.fits(parts):
-        this = compiled.call(parts, operations, plan, read_at, training=training)
+        call = partial(compiled.call, parts, operations, plan, read_at, training=training)
         if learns:
-            return lambda x: compiled.CompiledLayerFunction.apply(x, this, *parts.parameters)  # type: ignore[return-value]
+            return lambda x: compiled.CompiledLayerFunction.apply(x, call(), *parts.parameters)  # type: ignore[return-value]
         if not training and not torch.is_grad_enabled():
-            return lambda x: compiled.forward(x, this)[0]
+            return lambda x: compiled.forward(x, call())[0]
     if learns and dtype in (torch.float32, torch.bfloat16):
         return lambda x: LayerFunction.apply(x, plan, read_at, parts, dtype, *parts.parameters)  # type: ignore[return-value]
     return None

@@ -2,7 +2,8 @@
 
 What each took off a packed step of MiniLM (SST-2, 16 texts, CPU time of one thread without AMX, all before it on): mask_pool
 7 % in fp32 and 10 % in bf16, last_layer 10 and 8 %, bert_layer 3 % (5 to 10 % with 64 texts) and nothing. Not faster here and
-so not built: one flat buffer for all parameters, clipping inside the optimiser's step.
+so not built: one flat buffer for all parameters, clipping inside the optimiser's step. compiled_layer, in bf16 alone, took a
+third off a step of 64 texts and of 16 reviews (two threads, AVX512-BF16).
 """
 
 from __future__ import annotations
