@@ -108,8 +108,8 @@ class Ours:
 
         self._send_home()
         os.environ["FM_NOTEBOOK_WARM"] = "1"
-        process.warm("cpu")
-        while not is_held(Queue("cpu").lock):
+        while not is_held(Queue("cpu").lock):  # asked again: one that is about to leave counts as alive for a moment
+            process.warm("cpu")
             time.sleep(0.05)
         _until_idle(process.worker_pid(Queue("cpu")) or 0)
         return self._run()

@@ -13,21 +13,21 @@
 static inline long up_to(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // c[m][n] (+)= a[m][words] b[words][n], n a multiple of 16.
-#define TILE(ROWS, COLUMNS)                                                                                                        \
-    {                                                                                                                              \
-        vec sums[ROWS][COLUMNS];                                                                                                   \
-        for (int r = 0; r < ROWS; r++)                                                                                             \
-            for (int k = 0; k < COLUMNS; k++) sums[r][k] = more ? load(c + (i + r) * n + j + 16 * k) : all(0.f);                   \
-        for (long p = 0; p < words; p++) {                                                                                         \
-            __m512i right[COLUMNS];                                                                                                \
-            for (int k = 0; k < COLUMNS; k++) right[k] = _mm512_loadu_si512(b + p * n + j + 16 * k);                               \
-            for (int r = 0; r < ROWS; r++) {                                                                                       \
-                __m512i left = _mm512_set1_epi32((int)a[(i + r) * words + p]);                                                     \
-                for (int k = 0; k < COLUMNS; k++) sums[r][k] = _mm512_dpbf16_ps(sums[r][k], (__m512bh)left, (__m512bh)right[k]);   \
-            }                                                                                                                      \
-        }                                                                                                                          \
-        for (int r = 0; r < ROWS; r++)                                                                                             \
-            for (int k = 0; k < COLUMNS; k++) store(c + (i + r) * n + j + 16 * k, sums[r][k]);                                     \
+#define TILE(ROWS, COLUMNS)                                                                                                     \
+    {                                                                                                                           \
+        vec sums[ROWS][COLUMNS];                                                                                                \
+        for (int r = 0; r < ROWS; r++)                                                                                          \
+            for (int k = 0; k < COLUMNS; k++) sums[r][k] = more ? load(c + (i + r) * n + j + 16 * k) : all(0.f);                \
+        for (long p = 0; p < words; p++) {                                                                                      \
+            __m512i right[COLUMNS];                                                                                             \
+            for (int k = 0; k < COLUMNS; k++) right[k] = _mm512_loadu_si512(b + p * n + j + 16 * k);                            \
+            for (int r = 0; r < ROWS; r++) {                                                                                    \
+                __m512i left = _mm512_set1_epi32((int)a[(i + r) * words + p]);                                                  \
+                for (int k = 0; k < COLUMNS; k++) sums[r][k] = _mm512_dpbf16_ps(sums[r][k], (__m512bh)left, (__m512bh)right[k]);\
+            }                                                                                                                   \
+        }                                                                                                                       \
+        for (int r = 0; r < ROWS; r++)                                                                                          \
+            for (int k = 0; k < COLUMNS; k++) store(c + (i + r) * n + j + 16 * k, sums[r][k]);                                  \
     }
 
 static void product(long m, long n, long words, const uint32_t *a, const uint32_t *b, float *c, int more) {
@@ -69,6 +69,12 @@ static void gather(long rows, long depth, const half *from, long stride, uint32_
     for (long r = 0; r < rows; r++) memcpy(to + r * depth / 2, from + r * stride, depth * sizeof(half));
 }
 
+// The way back, rounded.
+static void scatter(long rows, long depth, const float *from, half *to, long stride) {
+    for (long r = 0; r < rows; r++)
+        for (long c = 0; c < depth; c += 16) narrow(to + r * stride + c, load(from + r * depth + c));
+}
+
 // scores -> weights that sum to 1 over the first `length` of `n` columns, 0 in the others.
 static void softmax(float *scores, long length, long n, float scale) {
     vec most = all(-INFINITY), sum = all(0.f);
@@ -97,7 +103,7 @@ typedef struct {  // scratch of one thread, for a text of `wide` tokens and a he
     uint32_t *weights;                                   // [BLOCK][wide / 2]
     uint32_t *query_along, *grad_along, *pairs, *turned;  // [BLOCK / 2][depth], the same, [BLOCK / 2][wide], [wide][BLOCK / 2]
     float *mixed, *dkey, *dvalue;                        // [BLOCK][depth], [wide][depth], the same
-} Head;
+} Scratch;
 
 static void *room(char **place, long bytes) {
     void *found = *place;
@@ -106,10 +112,10 @@ static void *room(char **place, long bytes) {
 }
 
 // Where all of it lies from `place` on; `bytes` (of a layout from NULL on) says how much room it takes.
-static Head lay_out(char *place, long longest, long depth, long *bytes) {
+static Scratch lay_out(char *place, long longest, long depth, long *bytes) {
     const long wide = up_to(longest, 16), words = depth / 2;
     char *const begin = place;
-    Head h;
+    Scratch h;
     h.query = room(&place, 4 * BLOCK * words);
     h.grad = room(&place, 4 * BLOCK * words);
     h.key_across = room(&place, 4 * words * wide);
@@ -130,7 +136,7 @@ static Head lay_out(char *place, long longest, long depth, long *bytes) {
     return h;
 }
 
-static Head make_room(char **memory, long longest, long depth) {
+static Scratch make_room(char **memory, long longest, long depth) {
     long bytes;
     lay_out(NULL, longest, depth, &bytes);
     *memory = aligned_alloc(64, bytes);
@@ -138,43 +144,75 @@ static Head make_room(char **memory, long longest, long depth) {
     return lay_out(*memory, longest, depth, &bytes);
 }
 
-static inline uint32_t key_of_weights(Drop drop, long heads, long token, long head) { return key_of(drop, token * heads + head); }
+typedef struct {  // how the numbers of all heads lie, and how their weights are scaled and dropped
+    long heads, depth, width, stride;  // width: of a row of the result; stride: of a row of queries, keys and values
+    float scale;
+    Drop drop;
+} Shape;
+
+typedef struct {  // one head of one text; wide and even: its length up to a multiple of 16 and of 2
+    long start, head, length, wide, even;
+    const half *query, *key, *value;
+} Part;
+
+static Shape shape_of(long heads, long depth, double rate, uint64_t seed) {
+    const Shape s = {heads, depth, heads * depth, 3 * heads * depth, 1.f / sqrtf((float)depth), dropout(rate, seed)};
+    return s;
+}
+
+static Part part_of(const Shape *s, long task, const int32_t *bounds, const half *qkv) {
+    const long text = task / s->heads, head = task % s->heads, start = bounds[text], length = bounds[text + 1] - start;
+    const half *query = qkv + start * s->stride + head * s->depth;
+    const Part t = {start, head, length, up_to(length, 16), up_to(length, 2), query, query + s->width, query + 2 * s->width};
+    return t;
+}
+
+static inline uint32_t key_of_weights(const Shape *s, const Part *t, long row) {
+    return key_of(s->drop, (t->start + row) * s->heads + t->head);
+}
+
+static inline long rows_from(const Part *t, long first) { return t->length - first < BLOCK ? t->length - first : BLOCK; }
+
+// Sixteen weights or slopes of a row, from `column` on, as words of a row of `even` numbers.
+static inline void put(uint32_t *row, long column, long even, vec x) {
+    half line[16];
+    narrow(line, x);
+    memcpy((half *)row + column, line, 2 * (even - column < 16 ? even - column : 16));
+}
+
+static void attend_part(const Shape *s, const Part *t, const Scratch *h, half *out) {
+    const long depth = s->depth, words = depth / 2, wide = t->wide;
+    transpose(t->length, words, (const uint32_t *)t->key, s->stride / 2, h->key_across, wide);
+    interleave(t->length, depth, t->value, s->stride, h->value_along);
+    for (long first = 0; first < t->length; first += BLOCK) {
+        const long rows = rows_from(t, first);
+        gather(rows, depth, t->query + first * s->stride, s->stride, h->query);
+        product(rows, wide, words, h->query, h->key_across, h->scores, 0);
+        for (long r = 0; r < rows; r++) {
+            const uint32_t key = key_of_weights(s, t, first + r);
+            softmax(h->scores + r * wide, t->length, wide, s->scale);
+            for (long c = 0; c < wide; c += 16) {
+                vec weight = load(h->scores + r * wide + c);
+                put(h->weights + r * (t->even / 2), c, t->even, s->drop.limit ? dropped(weight, s->drop, key, c) : weight);
+            }
+        }
+        product(rows, depth, t->even / 2, h->weights, h->value_along, h->mixed, 0);
+        scatter(rows, depth, h->mixed, out + (t->start + first) * s->width + t->head * depth, s->width);
+    }
+}
 
 // softmax(query key^T / sqrt(D)) with dropout times value, within each of `texts` texts; qkv is [T][3 H], out [T][H].
 void attend(long texts, const int32_t *bounds, long heads, long depth, const half *qkv, double rate, uint64_t seed, long longest,
             half *out) {
-    const long width = heads * depth, stride = 3 * width;
-    const float scale = 1.f / sqrtf((float)depth);
-    Drop drop = dropout(rate, seed);
+    const Shape s = shape_of(heads, depth, rate, seed);
 #pragma omp parallel
     {
         char *memory;
-        const Head h = make_room(&memory, longest, depth);
+        const Scratch h = make_room(&memory, longest, depth);
 #pragma omp for schedule(dynamic, 4)
         for (long task = 0; task < texts * heads; task++) {
-            const long text = task / heads, head = task % heads, start = bounds[text], length = bounds[text + 1] - start;
-            const long wide = up_to(length, 16), even = up_to(length, 2);
-            const half *query = qkv + start * stride + head * depth, *key = query + width, *value = key + width;
-            transpose(length, depth / 2, (const uint32_t *)key, stride / 2, h.key_across, wide);
-            interleave(length, depth, value, stride, h.value_along);
-            for (long first = 0; first < length; first += BLOCK) {
-                const long rows = length - first < BLOCK ? length - first : BLOCK;
-                gather(rows, depth, query + first * stride, stride, h.query);
-                product(rows, wide, depth / 2, h.query, h.key_across, h.scores, 0);
-                for (long r = 0; r < rows; r++) {
-                    softmax(h.scores + r * wide, length, wide, scale);
-                    const uint32_t row_key = key_of_weights(drop, heads, start + first + r, head);
-                    half line[16];
-                    for (long c = 0; c < wide; c += 16) {
-                        vec weight = load(h.scores + r * wide + c);
-                        narrow(line, drop.limit ? dropped(weight, drop, row_key, c) : weight);
-                        memcpy((half *)(h.weights + r * (even / 2)) + c, line, 2 * (even - c < 16 ? even - c : 16));
-                    }
-                }
-                product(rows, depth, even / 2, h.weights, h.value_along, h.mixed, 0);
-                for (long r = 0; r < rows; r++)
-                    for (long c = 0; c < depth; c += 16) narrow(out + (start + first + r) * width + head * depth + c, load(h.mixed + r * depth + c));
-            }
+            const Part t = part_of(&s, task, bounds, qkv);
+            attend_part(&s, &t, &h, out);
         }
         free(memory);
     }
@@ -190,75 +228,76 @@ static inline void pair(const float *first, const float *second, long n, uint32_
 }
 
 // Adds what `rows` queries tell: to[length][depth] += x^T along, x [rows][wide] in fp32, `along` their other side as words.
-static void add_across(const Head *h, long rows, long length, long wide, long depth, const float *x, const uint32_t *along, float *to) {
+static void add_across(const Scratch *h, long rows, long length, long wide, long depth, const float *x, const uint32_t *along,
+                       float *to) {
     const long pairs = (rows + 1) / 2;
     for (long r = 0; r < rows; r += 2) pair(x + r * wide, r + 1 < rows ? x + (r + 1) * wide : 0, wide, h->pairs + r / 2 * wide);
     transpose(pairs, length, h->pairs, wide, h->turned, pairs);
     product(length, depth, pairs, h->turned, along, to, 1);
 }
 
+// Weights and their gradient, row by row: scores become dropped weights, slopes the gradient of scores.
+static void slopes_of_rows(const Shape *s, const Part *t, const Scratch *h, long first, long rows) {
+    for (long r = 0; r < rows; r++) {
+        float *weights = h->scores + r * t->wide, *slopes = h->slopes + r * t->wide;
+        const uint32_t key = key_of_weights(s, t, first + r);
+        vec sum = all(0.f);
+        softmax(weights, t->length, t->wide, s->scale);
+        for (long c = 0; c < t->wide; c += 16) {
+            vec slope = load(slopes + c);
+            if (s->drop.limit) store(slopes + c, slope = dropped(slope, s->drop, key, c));
+            sum = plus_product(load(weights + c), slope, sum);
+        }
+        const vec mean = all(_mm512_reduce_add_ps(sum));
+        for (long c = 0; c < t->wide; c += 16) {
+            vec weight = load(weights + c);
+            vec slope = _mm512_mul_ps(_mm512_mul_ps(weight, _mm512_sub_ps(load(slopes + c), mean)), all(s->scale));
+            store(slopes + c, slope);
+            if (s->drop.limit) store(weights + c, dropped(weight, s->drop, key, c));
+            put(h->weights + r * (t->even / 2), c, t->even, slope);
+        }
+    }
+}
+
+static void attend_part_backward(const Shape *s, const Part *t, const Scratch *h, const half *dout, half *dqkv) {
+    const long depth = s->depth, words = depth / 2, wide = t->wide, length = t->length;
+    half *to = dqkv + t->start * s->stride + t->head * depth;
+    transpose(length, words, (const uint32_t *)t->key, s->stride / 2, h->key_across, wide);
+    transpose(length, words, (const uint32_t *)t->value, s->stride / 2, h->value_across, wide);
+    interleave(length, depth, t->key, s->stride, h->key_along);
+    memset(h->dkey, 0, 4 * length * depth);
+    memset(h->dvalue, 0, 4 * length * depth);
+    for (long first = 0; first < length; first += BLOCK) {
+        const long rows = rows_from(t, first);
+        const half *query = t->query + first * s->stride, *grad = dout + (t->start + first) * s->width + t->head * depth;
+        gather(rows, depth, query, s->stride, h->query);
+        gather(rows, depth, grad, s->width, h->grad);
+        interleave(rows, depth, query, s->stride, h->query_along);
+        interleave(rows, depth, grad, s->width, h->grad_along);
+        product(rows, wide, words, h->query, h->key_across, h->scores, 0);
+        product(rows, wide, words, h->grad, h->value_across, h->slopes, 0);
+        slopes_of_rows(s, t, h, first, rows);
+        product(rows, depth, t->even / 2, h->weights, h->key_along, h->mixed, 0);
+        scatter(rows, depth, h->mixed, to + first * s->stride, s->stride);
+        add_across(h, rows, length, wide, depth, h->scores, h->grad_along, h->dvalue);
+        add_across(h, rows, length, wide, depth, h->slopes, h->query_along, h->dkey);
+    }
+    scatter(length, depth, h->dkey, to + s->width, s->stride);
+    scatter(length, depth, h->dvalue, to + 2 * s->width, s->stride);
+}
+
 // The gradient of `attend`: dqkv [T][3 H] from that of its output, [T][H]. The weights are computed again.
 void attend_backward(long texts, const int32_t *bounds, long heads, long depth, const half *qkv, const half *dout, double rate,
                      uint64_t seed, long longest, half *dqkv) {
-    const long width = heads * depth, stride = 3 * width;
-    const float scale = 1.f / sqrtf((float)depth);
-    Drop drop = dropout(rate, seed);
+    const Shape s = shape_of(heads, depth, rate, seed);
 #pragma omp parallel
     {
         char *memory;
-        const Head h = make_room(&memory, longest, depth);
+        const Scratch h = make_room(&memory, longest, depth);
 #pragma omp for schedule(dynamic, 4)
         for (long task = 0; task < texts * heads; task++) {
-            const long text = task / heads, head = task % heads, start = bounds[text], length = bounds[text + 1] - start;
-            const long wide = up_to(length, 16), even = up_to(length, 2);
-            const half *query = qkv + start * stride + head * depth, *key = query + width, *value = key + width;
-            half *to = dqkv + start * stride + head * depth;
-            transpose(length, depth / 2, (const uint32_t *)key, stride / 2, h.key_across, wide);
-            transpose(length, depth / 2, (const uint32_t *)value, stride / 2, h.value_across, wide);
-            interleave(length, depth, key, stride, h.key_along);
-            memset(h.dkey, 0, 4 * length * depth);
-            memset(h.dvalue, 0, 4 * length * depth);
-            for (long first = 0; first < length; first += BLOCK) {
-                const long rows = length - first < BLOCK ? length - first : BLOCK;
-                const half *grad = dout + (start + first) * width + head * depth;
-                gather(rows, depth, query + first * stride, stride, h.query);
-                gather(rows, depth, grad, width, h.grad);
-                interleave(rows, depth, query + first * stride, stride, h.query_along);
-                interleave(rows, depth, grad, width, h.grad_along);
-                product(rows, wide, depth / 2, h.query, h.key_across, h.scores, 0);
-                product(rows, wide, depth / 2, h.grad, h.value_across, h.slopes, 0);
-                for (long r = 0; r < rows; r++) {
-                    float *weights = h.scores + r * wide, *slopes = h.slopes + r * wide;
-                    const uint32_t row_key = key_of_weights(drop, heads, start + first + r, head);
-                    vec sum = all(0.f);
-                    softmax(weights, length, wide, scale);
-                    for (long c = 0; c < wide; c += 16) {
-                        vec slope = load(slopes + c);
-                        if (drop.limit) store(slopes + c, slope = dropped(slope, drop, row_key, c));
-                        sum = plus_product(load(weights + c), slope, sum);
-                    }
-                    const vec mean = all(_mm512_reduce_add_ps(sum));
-                    half line[16];
-                    for (long c = 0; c < wide; c += 16) {
-                        vec weight = load(weights + c);
-                        vec score = _mm512_mul_ps(_mm512_mul_ps(weight, _mm512_sub_ps(load(slopes + c), mean)), all(scale));
-                        store(slopes + c, score);
-                        if (drop.limit) store(weights + c, dropped(weight, drop, row_key, c));
-                        narrow(line, score);
-                        memcpy((half *)(h.weights + r * (even / 2)) + c, line, 2 * (even - c < 16 ? even - c : 16));
-                    }
-                }
-                product(rows, depth, even / 2, h.weights, h.key_along, h.mixed, 0);
-                for (long r = 0; r < rows; r++)
-                    for (long c = 0; c < depth; c += 16) narrow(to + (first + r) * stride + c, load(h.mixed + r * depth + c));
-                add_across(&h, rows, length, wide, depth, h.scores, h.grad_along, h.dvalue);
-                add_across(&h, rows, length, wide, depth, h.slopes, h.query_along, h.dkey);
-            }
-            for (long r = 0; r < length; r++)
-                for (long c = 0; c < depth; c += 16) {
-                    narrow(to + r * stride + width + c, load(h.dkey + r * depth + c));
-                    narrow(to + r * stride + 2 * width + c, load(h.dvalue + r * depth + c));
-                }
+            const Part t = part_of(&s, task, bounds, qkv);
+            attend_part_backward(&s, &t, &h, dout, dqkv);
         }
         free(memory);
     }

@@ -57,7 +57,8 @@ void add_and_norm_backward(long rows, long width, const float *dy, const half *m
         const vec centre = all(_mm512_reduce_add_ps(sum) / width), slope = all(_mm512_reduce_add_ps(along) / width);
         for (long c = 0; c < width; c += 16) {
             vec normal = _mm512_mul_ps(_mm512_sub_ps(load(total + at + c), mean), scale);
-            vec grad = _mm512_mul_ps(_mm512_sub_ps(_mm512_sub_ps(load(dtotal + at + c), centre), _mm512_mul_ps(normal, slope)), scale);
+            vec grad = _mm512_sub_ps(_mm512_sub_ps(load(dtotal + at + c), centre), _mm512_mul_ps(normal, slope));
+            grad = _mm512_mul_ps(grad, scale);
             store(dtotal + at + c, grad);
             narrow(dadded + at + c, drop.limit ? dropped(grad, drop, key, c) : grad);
         }
@@ -75,7 +76,8 @@ void norm_gradients(long rows, long width, const float *dy, const half *more, co
             vec grad = load(dy + at);
             if (more) grad = _mm512_add_ps(grad, widen(more + at));
             bias = _mm512_add_ps(bias, grad);
-            weight = plus_product(grad, _mm512_mul_ps(_mm512_sub_ps(load(total + at), all(moments[2 * row])), all(moments[2 * row + 1])), weight);
+            vec normal = _mm512_mul_ps(_mm512_sub_ps(load(total + at), all(moments[2 * row])), all(moments[2 * row + 1]));
+            weight = plus_product(grad, normal, weight);
         }
         store(dweight + c, weight);
         store(dbias + c, bias);
