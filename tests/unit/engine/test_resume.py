@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fm_notebook.contracts import events as ev
+from fm_notebook.engine import families
+from fm_notebook.engine.kernels import bert_layer, switch
+from fm_notebook.engine.kernels.compiled.operations import operations
 from fm_notebook.engine.loop import finetune
 
 pytestmark = pytest.mark.slow
@@ -79,6 +82,29 @@ def test_stopped_anywhere_and_anyhow_a_run_ends_in_the_same_bits(make_parts: Cal
         assert found[:3] == expected[:3]
         for key, tensor in expected[3].items():
             assert torch.equal(found[3][key], tensor), key
+
+
+@pytest.mark.parametrize("stop_at", [1, 6])
+@pytest.mark.parametrize("which", [switch.ALL, switch.IN_TORCH], ids=["c", "torch"])
+def test_faster_layers_in_bf16_repeat_their_bits(make_parts, stop_at, which):
+    def parts(name: str) -> Any:
+        made = make_parts(name, precision="bf16", layout="packed", save_every=2)
+        families.enable(made.model)
+        switch.enable(made.model, made.spec.seed, which)
+        in_c = which is switch.ALL and operations() is not None
+        assert bert_layer.way_of(made.model.bert.encoder.layer[0]) == ("c" if in_c else "torch")
+        return made
+
+    whole = parts("whole")
+    expected = what_came_of(list(finetune(whole)), whole)
+    events = list(until(parts("cut"), stop_at, "stop"))
+    torch.manual_seed(999)
+    resumed = parts("cut")
+    events += finetune(resumed)
+    found = what_came_of(events, resumed)
+    assert found[:3] == expected[:3]
+    for key, tensor in expected[3].items():
+        assert torch.equal(found[3][key], tensor), key
 
 
 @pytest.mark.parametrize("stop_at", [3, 7])
