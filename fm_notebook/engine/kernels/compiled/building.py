@@ -43,7 +43,7 @@ def version() -> str:
 
 
 def _built(compiler: str, threads: Path) -> Path:
-    made_of = [*(source.read_bytes() for source in SOURCES), *(text.encode() for text in (*FLAGS, compiler, str(threads)))]
+    made_of = [*(source.read_bytes() for source in SOURCES), *(text.encode() for text in (*FLAGS, compiler, threads.name))]
     target = folder() / f"{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:24]}.so"
     if not target.is_file():
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
