@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ SMALL = {
 }  # fmt: skip
 
 
+NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed (the extra [ray])")
+
+
 @pytest.fixture
 def finetune(tiny_bert, reviews, runs_folder):
     def start(name: str, on: str, **fields) -> Run:
@@ -39,11 +43,12 @@ def weights(run: Run) -> dict[str, bytes]:
     return {name: value.tobytes() for name, value in load_file(Path(run.folder) / "model" / "model.safetensors").items()}
 
 
-def test_two_processes_that_share_a_model_have_the_losses_and_scores_of_one(finetune, reviews):
+@pytest.mark.parametrize("on", ["torchrun:2", pytest.param("ray:2", marks=NEEDS_RAY)])
+def test_two_processes_that_share_a_model_have_the_losses_and_scores_of_one(finetune, reviews, on):
     one = finetune("one", "process", dropout=0.0)
     until(one, "finished")
-    two = finetune("two", "torchrun:2", dropout=0.0, fsdp=True)
-    until(two, "finished")
+    two = finetune("two", on, dropout=0.0, fsdp=True)
+    until(two, "finished", seconds=200)
     assert two.history["loss"].dropna().tolist() == pytest.approx(one.history["loss"].dropna().tolist(), abs=1e-5, rel=0)
     assert two.result.metrics == pytest.approx(one.result.metrics, abs=1e-3)
     assert two.job.progress.started.parameters == one.job.progress.started.parameters
