@@ -138,8 +138,8 @@ def _memory(process: psutil.Process, *, shared: bool) -> int:
 
 
 def _send_home(state: Path) -> None:
-    for queue in state.glob("*/*"):
-        (queue / "leave").touch()
+    for lock in state.glob("*/*/worker.lock"):
+        (lock.parent / "leave").touch()
     deadline = time.monotonic() + 20
     while _workers(state) and time.monotonic() < deadline:
         time.sleep(0.2)
