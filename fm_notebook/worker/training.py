@@ -104,12 +104,9 @@ def prepare(
     if spec.gradient_checkpointing:
         model = loaded.model  # its name until transformers 6
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-    techniques, shards = Techniques(), None
-    if spec.fsdp:
-        shards = Shards(loaded.model, world)
-    elif layout == "packed" and spec.kernels != "off":
-        which = switch.ALL if spec.kernels == "auto" else switch.IN_TORCH
-        techniques = switch.enable_for(loaded.model, (train_rows, held_out), tokenizer, spec.seed, which)
+    shards = Shards(loaded.model, world) if spec.fsdp else None
+    fast = layout == "packed" and not shards
+    techniques = _techniques(spec, loaded.model, (train_rows, held_out), tokenizer) if fast else Techniques()
     seconds = {"load": loading(), "tokenize": tokenizing()} | ({"features": caching()} if spec.freeze else {})
     parts = Parts(
         spec=spec, task=_task(spec), model=loaded.model, tokenizer=tokenizer, train=train_rows, held_out=held_out,
@@ -153,6 +150,13 @@ def _examples(
     if world.is_first:
         np.save(folder.path / TRAINED, np.unique(row_hashes(tables[0])))
     return found
+
+
+def _techniques(spec: FinetuneSpec, model: Any, examples: tuple[Examples, Examples], tokenizer: Any) -> Techniques:
+    if spec.kernels == "off":
+        return Techniques()
+    which = switch.ALL if spec.kernels == "auto" else switch.IN_TORCH
+    return switch.enable_for(model, examples, tokenizer, spec.seed, which)
 
 
 def _task(spec: FinetuneSpec) -> Task:
