@@ -52,6 +52,7 @@ def forward(x: torch.Tensor, this: Call) -> tuple[torch.Tensor, list[torch.Tenso
     weights = [_rounded(query, key, value), _rounded(out), _rounded(up), _rounded(down)]
     biases = [_rounded_bias(query, key, value), _rounded_bias(out), _rounded_bias(up), _rounded_bias(down)]
     maps = [(bias, weight.t()) for bias, weight in zip(biases, weights, strict=True)]
+    x = x.contiguous()  # the C functions take addresses, not strides
     inner = x.bfloat16()
     qkv = torch.addmm(maps[0][0], inner, maps[0][1])
     mixed = do.attend(qkv, this.texts, layer.heads, this.dropouts[0])

@@ -220,6 +220,18 @@ def test_gradients_are_as_close_to_fp32_as_autocasts(tiny, do, monkeypatch, read
 
 
 @needs_them
+def test_rows_may_come_in_any_layout_of_memory(tiny, do):
+    model, (_, plan, _) = tiny.model().eval(), tiny.batch(0)
+    parts = bert_layer._parts(model.bert.encoder.layer[0], None)
+    x = draws(32, len(plan.positions)).float().t()
+    with torch.no_grad():
+        found, right = (
+            compiled.forward(each, compiled.call(parts, do, plan, None, training=False))[0] for each in (x, x.contiguous())
+        )
+    assert found[: plan.tokens].equal(right[: plan.tokens])
+
+
+@needs_them
 def test_it_trains_as_without_it(tiny, do):
     bert_layer.enable(mine := tiny.model(), operations=do)
     found, right = (tiny.train(model, precision="bf16", micro=2) for model in (mine, tiny.model()))
